@@ -1,0 +1,32 @@
+"""What the relay room publishes to whoever wanted something of a relay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class RelayOutcome:
+    """What became of a command: published inside the transaction that records it.
+
+    ``at`` is when the confirming reading was fetched; ``timer_ends_at`` when the relay's own timer will switch it off
+    (from the reading where it shows the timer, else from the moment of sending).
+    """
+
+    command_id: int
+    device_id: int
+    on: bool
+    wanted_by: str
+    result: Literal["confirmed", "failed"]
+    at: datetime
+    error: str = ""
+    timer_ends_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class AboutToChange:
+    """Published before any row of a transaction is touched: subscribers lock what they own of ``wanted_by`` first."""
+
+    wanted_by: tuple[str, ...]

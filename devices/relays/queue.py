@@ -1,0 +1,154 @@
+"""The account queue: one request at a time per Shelly account, many accounts side by side.
+
+``advance`` takes a chunk of due accounts. In rounds: one transaction picks each account's next request and writes its
+attempt rows; the requests run in a thread pool; one transaction writes what came of those that have answered. A slow
+account therefore never holds up the outcome of a quick one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Min, QuerySet
+
+from devices.models import Device, RelayCommand, ShellyAccount
+from devices.relays import calls, results, sending
+from devices.relays.calls import Answer, Request
+from devices.relays.models import OPEN
+from devices.relays.steps import Step, Wait, next_step
+from hygate import clock
+from hygate.due import Claim, released, still_mine
+
+DRAIN_S = 20.0
+HOLD_S = 1.2
+TOGETHER_S = 0.003
+_pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="shelly")
+
+
+def advance(claims: Sequence[Claim]) -> None:
+    """Send what the claimed accounts have waiting, until nothing more may leave now."""
+    _Drain(claims).run()
+
+
+@dataclass
+class _Drain:
+    claims: Sequence[Claim]
+    asleep: dict[int, datetime] = field(default_factory=dict)
+    flying: dict[Future[Answer], Request] = field(default_factory=dict)
+
+    def run(self) -> None:
+        stop_at = time.monotonic() + DRAIN_S
+        ready = [one.pk for one in self.claims]
+        while ready or self.asleep or self.flying:
+            if ready:
+                self._launch(ready, last=time.monotonic() > stop_at)
+            self._record(self._landed())
+            ready = self._awake()
+
+    def _launch(self, accounts: Sequence[int], *, last: bool) -> None:
+        """Pick each account's next request, write its rows, and let it go; give back what has none.
+
+        Lock order: no transaction waits for an account's row while it holds a command's or a device's. So the lease is
+        renewed by a statement of its own, and giving back is a transaction of its own.
+        """
+        now = clock.now()
+        idle: list[int] = []
+        requests: list[Request] = []
+        with_lease = self._renew(accounts, now)
+        with transaction.atomic():
+            for account, commands, off_at in _work_of(with_lease, now):
+                step = next_step(account, commands, off_at, now, settings.NUMBERS)
+                request = sending.prepare(account, step, now) if isinstance(step, Step) and not last else None
+                if request is not None:
+                    requests.append(request)
+                else:
+                    idle.append(account.pk)
+        for request in requests:
+            self.flying[_pool.submit(calls.perform, request)] = request
+        if idle:
+            self._rest(idle, last=last)
+
+    def _mine(self, accounts: Sequence[int]) -> QuerySet[ShellyAccount]:
+        wanted = set(accounts)
+        return ShellyAccount.objects.filter(still_mine(ShellyAccount, [one for one in self.claims if one.pk in wanted]))
+
+    def _renew(self, accounts: Sequence[int], now: datetime) -> list[ShellyAccount]:
+        self._mine(accounts).update(claimed_until=now + timedelta(seconds=settings.NUMBERS.lease_relay_s))
+        return list(self._mine(accounts).order_by("pk"))
+
+    def _rest(self, accounts: Sequence[int], *, last: bool) -> None:
+        """Sleep out a short gap with the account in hand; otherwise give it back, due at its next moment.
+
+        The rows are locked and looked at again: a wish written meanwhile either is seen here, or makes the account due
+        after we have let go of it.
+        """
+        now = clock.now()
+        hold_until = now + timedelta(seconds=HOLD_S)
+        with transaction.atomic():
+            rows = list(self._mine(accounts).select_for_update(no_key=True).order_by("pk"))
+            for account, commands, off_at in _work_of(rows, now, recover=False):
+                step = next_step(account, commands, off_at, now, settings.NUMBERS)
+                if isinstance(step, Step) and not last:
+                    self.asleep[account.pk] = now
+                elif isinstance(step, Wait) and step.hold and not last and step.until and step.until <= hold_until:
+                    self.asleep[account.pk] = step.until
+                else:
+                    due_at = step.until if isinstance(step, Wait) else now
+                    ShellyAccount.objects.filter(pk=account.pk).update(**released(due_at))
+
+    def _landed(self) -> list[tuple[Request, Answer]]:
+        """Wait for answers or the next gap's end; answers a few milliseconds apart are taken together."""
+        if not self.flying:
+            clock.sleep(self._next_wake_s())
+            return []
+        done, _ = wait(self.flying, timeout=self._next_wake_s() if self.asleep else None, return_when=FIRST_COMPLETED)
+        if done and len(self.flying) > len(done):
+            time.sleep(TOGETHER_S)
+            done = {future for future in self.flying if future.done()}
+        return [(self.flying.pop(future), future.result()) for future in done]
+
+    def _next_wake_s(self) -> float:
+        if not self.asleep:
+            return 0.0
+        return max(0.0, (min(self.asleep.values()) - clock.now()).total_seconds())
+
+    def _record(self, landed: Sequence[tuple[Request, Answer]]) -> None:
+        if not landed:
+            return
+        now = clock.now()
+        with transaction.atomic():
+            results.record(landed, now)
+        with transaction.atomic():
+            results.pace_accounts(landed, now)
+        for request, _ in landed:
+            self.asleep[request.account_id] = now
+
+    def _awake(self) -> list[int]:
+        now = clock.now()
+        ready = [pk for pk, until in self.asleep.items() if until <= now]
+        for pk in ready:
+            del self.asleep[pk]
+        return ready
+
+
+def _work_of(
+    accounts: Sequence[ShellyAccount], now: datetime, *, recover: bool = True
+) -> list[tuple[ShellyAccount, list[RelayCommand], datetime | None]]:
+    """Each account with its open commands and the moment of its next expected OFF."""
+    commands: dict[int, list[RelayCommand]] = {account.pk: [] for account in accounts}
+    opened = RelayCommand.objects.filter(account__in=accounts, state__in=OPEN).select_related("device").order_by("pk")
+    for command in opened:
+        commands[command.account_id].append(results.recovered(command, now) if recover else command)
+    expected = dict(
+        Device.objects.filter(account__in=accounts, off_expected_at__isnull=False)
+        .order_by()
+        .values_list("account")
+        .annotate(Min("off_expected_at"))
+    )
+    return [(account, commands[account.pk], expected.get(account.pk)) for account in accounts]

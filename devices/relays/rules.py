@@ -1,0 +1,120 @@
+"""Deciding about one relay command, as pure functions: when to try again, what proves it, what its timer is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from devices.relays.models import RelayCommand
+from devices.shelly.errors import BadKey, RateLimited, ShellyError
+from devices.shelly.payload import ChannelReading
+from hygate.numbers import Numbers
+
+ROUND_BACKOFF_S = (5, 10, 20, 40)
+READS_BEFORE_DOUBT = 3
+READ_BACKOFF_S = (0.0, 1.5, 3.0)
+LATE_ON_S = 5
+"""How long after its time-out an ON in flight may still act."""
+
+
+def timer_s(command: RelayCommand, now: datetime, numbers: Numbers) -> int | None:
+    """Seconds for the relay's own timer: what is left plus the margin, rounded up. Never with OFF."""
+    if not command.on:
+        return None
+    if command.on_until is not None:
+        left_s = max(0.0, (command.on_until - now).total_seconds())
+    else:
+        left_s = float(command.on_for_s or 0)
+    return math.ceil(left_s) + numbers.timer_margin_s
+
+
+@dataclass(frozen=True)
+class Retry:
+    """The command stays wanted: next step at ``at``; ``read_first`` when it may have acted already."""
+
+    at: datetime
+    in_round: int
+    rounds: int
+    read_first: bool = False
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """The command can never succeed as it is."""
+
+    error: str
+
+
+def after_error(command: RelayCommand, error: ShellyError, now: datetime, numbers: Numbers) -> Retry | GiveUp:
+    """What follows a failed attempt: another in the round, the next round, a read, or the end.
+
+    A rate limit is the account's trouble, not the relay's: it costs no place in the round. An OFF is never given up.
+    """
+    if isinstance(error, RateLimited):
+        return Retry(now, command.in_round, command.rounds)
+    if command.on and (not error.retryable or isinstance(error, BadKey)):
+        return GiveUp(error.name)
+    if error.acted == "unknown":
+        return Retry(now, command.in_round, command.rounds, read_first=True)
+    return next_try(command, now, numbers)
+
+
+def next_try(command: RelayCommand, now: datetime, numbers: Numbers) -> Retry:
+    """Three attempts make a round; rounds are 5, 10, 20, 40 s apart, those of an OFF at most the cap."""
+    in_round = command.in_round + 1
+    if in_round < numbers.attempts_per_round:
+        return Retry(now + timedelta(seconds=numbers.attempt_pause_s), in_round, command.rounds)
+    pause_s: float = ROUND_BACKOFF_S[min(command.rounds, len(ROUND_BACKOFF_S) - 1)]
+    if not command.on:
+        pause_s = min(pause_s, numbers.off_backoff_cap_s)
+    return Retry(now + timedelta(seconds=pause_s), 0, command.rounds + 1)
+
+
+def proves(command: RelayCommand, reading: ChannelReading, mark: str, fetched_at: datetime) -> bool:
+    """Whether ``reading`` proves that the command was carried out.
+
+    ON: it shows the output on, and it changed since before the command (another push, or another value). OFF: it
+    shows the output off and was fetched after the OFF was accepted, and after any ON in flight has had its time to
+    act. A cloud that answers with old values can therefore never confirm an ON.
+    """
+    if reading.output is None or reading.output != command.on:
+        return False
+    if command.on:
+        return command.output_before is False or (bool(mark) and mark != command.mark_before)
+    asked_at = command.accepted_at or command.last_sent_at
+    if asked_at is None or fetched_at < asked_at:
+        return False
+    return command.confirm_from is None or fetched_at >= command.confirm_from
+
+
+def next_read(command: RelayCommand, now: datetime) -> datetime | None:
+    """When to read again after a reading that proved nothing; null once three have not."""
+    if command.confirm_from is not None and now < command.confirm_from:
+        return command.confirm_from
+    if command.reads >= READS_BEFORE_DOUBT:
+        return None
+    return now + timedelta(seconds=READ_BACKOFF_S[min(command.reads, len(READ_BACKOFF_S) - 1)])
+
+
+def timer_end(command: RelayCommand, armed_s: int | None, reading: ChannelReading) -> datetime | None:
+    """When the relay's own timer switches it off: as the reading shows it, else from the last sending."""
+    if not command.on:
+        return None
+    if reading.timer_ends_at is not None:
+        return reading.timer_ends_at
+    if command.last_sent_at is None or armed_s is None:
+        return None
+    return command.last_sent_at + timedelta(seconds=armed_s)
+
+
+def gap_s(wide_until: datetime | None, now: datetime, numbers: Numbers) -> float:
+    """The pause an account needs from the end of its last answer."""
+    if wide_until is not None and now < wide_until:
+        return max(numbers.gap_s, numbers.wide_gap_s)
+    return numbers.gap_s
+
+
+def limited_pause_s(hits: int) -> float:
+    """After a ``max_req``: 2, 4, 8 s."""
+    return float(2 ** min(max(hits, 1), 3))

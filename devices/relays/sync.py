@@ -1,0 +1,97 @@
+"""Sync: which channels an account has. It takes its turn in the account's queue like everything else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from devices.models import AccountStatus, Device, ShellyAccount
+from devices.relays import rules
+from devices.relays.calls import cloud_of
+from devices.relays.commands import hurry_account
+from devices.shelly.discovery import FoundChannel, discover
+from devices.shelly.errors import BadKey, ShellyError
+from hygate import clock
+from hygate.due import claims, hand_back
+from hygate.due.registry import handler_for
+
+TURN_WITHIN_S = 30.0
+
+
+class AccountBusy(ShellyError):
+    """The account's queue had no free moment for a sync."""
+
+    name, retryable = "account_busy", True
+    says = "The account is busy with relay commands. Try again in half a minute."
+
+
+def sync_account(account: ShellyAccount) -> list[dict[str, Any]]:
+    """Every channel of ``account`` with its best name, as JSON rows; updates the live state of those already added.
+
+    Raises a ``ShellyError`` with its name. Two requests, a gap apart, while this process holds the account's turn.
+    """
+    with _turn(account):
+        try:
+            found = discover(cloud_of(account.server_url, account.auth_key), _pause)
+        except ShellyError as error:
+            status = AccountStatus.BAD_KEY if isinstance(error, BadKey) else AccountStatus.UNREACHABLE
+            ShellyAccount.objects.filter(pk=account.pk).update(status=status, last_error=error.name)
+            raise
+        now = clock.now()
+        rows = [channel.as_json() for channel in found]
+        with transaction.atomic():
+            ShellyAccount.objects.filter(pk=account.pk).update(
+                found=rows, synced_at=now, status=AccountStatus.OK, last_ok_at=now, last_error="", status_due_at=now
+            )
+            _update_devices(account, found, now)
+    with transaction.atomic():
+        hurry_account(account.pk, clock.now())
+    return rows
+
+
+def _pause() -> None:
+    clock.sleep(settings.NUMBERS.gap_s + 0.1)
+
+
+@contextmanager
+def _turn(account: ShellyAccount) -> Iterator[None]:
+    """Hold the account's lease: nobody else sends to it meanwhile. Gives way to commands that are already waiting."""
+    handler = handler_for(ShellyAccount._meta.label_lower)
+    deadline = time.monotonic() + TURN_WITHIN_S
+    with transaction.atomic():
+        hurry_account(account.pk, clock.now())
+    while not (mine := claims.claim(handler, limit=1, pks=[account.pk])):
+        if time.monotonic() > deadline:
+            raise AccountBusy
+        time.sleep(0.1)
+        with transaction.atomic():
+            hurry_account(account.pk, clock.now())
+    lease_s = settings.NUMBERS.gap_s + 4 * settings.NUMBERS.read_timeout_s + 5
+    now = clock.now()
+    ShellyAccount.objects.filter(pk=account.pk).update(claimed_until=now + timedelta(seconds=lease_s))
+    free_at = ShellyAccount.objects.values_list("free_at", flat=True).get(pk=account.pk)
+    clock.sleep(max(0.0, (free_at - now).total_seconds()) if free_at else 0)
+    try:
+        yield
+    finally:
+        gap_s = rules.gap_s(None, now, settings.NUMBERS)
+        ShellyAccount.objects.filter(pk=account.pk).update(free_at=clock.now() + timedelta(seconds=gap_s))
+        hand_back(handler, mine)
+
+
+def _update_devices(account: ShellyAccount, found: tuple[FoundChannel, ...], now: datetime) -> None:
+    seen = {(one.shelly_id, one.channel): one for one in found}
+    for device in Device.objects.filter(account=account):
+        channel = seen.get((device.shelly_id, device.channel))
+        if channel is None:
+            Device.objects.filter(pk=device.pk, vanished_at__isnull=True).update(vanished_at=now, online=False)
+        else:
+            Device.objects.filter(pk=device.pk).update(
+                vanished_at=None, online=channel.online, model=channel.model, generation=channel.generation
+            )

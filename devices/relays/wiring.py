@@ -1,0 +1,20 @@
+"""What this room plugs into the engine."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from devices.models import ShellyAccount
+from devices.relays import queue
+from hygate.due import Queue, register
+
+
+def connect() -> None:
+    register(
+        ShellyAccount,
+        queue.advance,
+        queue=Queue.RELAYS,
+        lease_s=lambda: settings.NUMBERS.lease_relay_s,
+        ahead=False,
+        never_quarantine=lambda _account: True,
+    )

@@ -1,0 +1,71 @@
+"""Celery lends threads: the sweep, the chunks it hands out, and wake-ups. No business time lives here."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging, worker_init, worker_shutdown
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hygate.settings")
+app = Celery("hygate")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+
+
+@setup_logging.connect
+def _keep_our_logging(**_: Any) -> None:
+    """Django's LOGGING stays in force: Celery's own would bypass the scrubbing of secrets."""
+
+
+@worker_init.connect
+def _start_fallback(sender: Any = None, **_: Any) -> None:
+    from hygate.due.sweep import FallbackSweep
+
+    queues = ",".join(sorted(str(queue) for queue in getattr(sender, "app", app).amqp.queues.consume_from))
+    app.fallback = FallbackSweep(queues or "worker")  # type: ignore[attr-defined]
+    app.fallback.start()  # type: ignore[attr-defined]
+
+
+@worker_shutdown.connect
+def _stop_fallback(**_: Any) -> None:
+    fallback = getattr(app, "fallback", None)
+    if fallback is not None:
+        fallback.stop()
+
+
+@app.task(name="hygate.sweep", ignore_result=True)
+def sweep() -> None:
+    from hygate.due import sweep as sweeping
+
+    sweeping.beat(sweeping.HEARTBEAT)
+    sweeping.sweep(_send_chunk)
+
+
+@app.task(name="hygate.run_chunk", ignore_result=True)
+def run_chunk(label: str, claims: list[list[Any]]) -> None:
+    from hygate.due.claims import Claim
+    from hygate.due.registry import handler_for
+    from hygate.due.running import run
+
+    run(handler_for(label), [Claim.from_json(label, parts) for parts in claims])
+
+
+@app.task(name="hygate.wake", ignore_result=True)
+def wake(label: str, pks: list[int]) -> None:
+    from hygate.due.sweep import wake_rows
+
+    wake_rows(label, pks)
+
+
+def _send_chunk(handler: Any, chunk: list[Any]) -> None:
+    run_chunk.apply_async(
+        args=[handler.label, [one.as_json() for one in chunk]], queue=str(handler.queue), retry=False
+    )
+
+
+def publish_wake_up(label: str, pks: list[int]) -> None:
+    """The publisher behind ``hygate.due.wake``; runs on its own thread, so a slow broker holds up nobody."""
+    from hygate.due.registry import handler_for
+
+    wake.apply_async(args=[label, pks], queue=str(handler_for(label).queue), retry=False, expires=10)

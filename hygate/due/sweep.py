@@ -1,0 +1,128 @@
+"""The sweep: once a second, claim what is due and hand it out in chunks. Harmless when doubled."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+import structlog
+from django.conf import settings
+from django.db import close_old_connections
+from django.db.utils import DatabaseError
+
+from hygate import clock
+from hygate.due.claims import Claim, claim, hand_back
+from hygate.due.registry import Handler, Queue, handler_for, handlers
+from hygate.due.running import run
+from hygate.models import Heartbeat
+
+BATCH = 200
+MOST_BATCHES = 10
+TOGETHER_S = 0.05
+HEARTBEAT = "sweep"
+"""Written by the sweep that beat starts; the fallback's own sweeps do not count as it."""
+log = structlog.get_logger(__name__)
+Dispatch = Callable[[Handler, list[Claim]], None]
+
+
+def sweep(dispatch: Dispatch, *, queues: Sequence[Queue] = tuple(Queue)) -> int:
+    """Claim everything due within the next second and dispatch it; answers how many rows."""
+    found = 0
+    for handler in handlers():
+        if handler.queue not in queues:
+            continue
+        for _ in range(MOST_BATCHES):
+            ahead_s = settings.NUMBERS.sweep_ahead_s if handler.ahead else 0
+            claims = claim(handler, limit=BATCH, ahead_s=ahead_s)
+            found += len(claims)
+            for chunk in chunks(claims, handler.chunk):
+                _dispatch(dispatch, handler, chunk)
+            if len(claims) < BATCH:
+                break
+    return found
+
+
+def wake_rows(label: str, pks: Sequence[int]) -> None:
+    """Claim and advance, here and now, those of the named rows that are due."""
+    handler = handler_for(label)
+    claims = claim(handler, limit=BATCH, pks=pks)
+    for chunk in chunks(claims, handler.chunk):
+        run(handler, chunk)
+
+
+def chunks(claims: Sequence[Claim], most: int) -> list[list[Claim]]:
+    """Claims in chunks of at most ``most`` whose moments lie within 50 ms: the chunk waits for its latest."""
+    grouped: list[list[Claim]] = []
+    now = clock.now()
+    for one in sorted(claims, key=lambda one: one.due_at):
+        last = grouped[-1] if grouped else None
+        if last is None or len(last) >= most or _apart(last[0], one, now):
+            grouped.append([one])
+        else:
+            last.append(one)
+    return grouped
+
+
+def _apart(first: Claim, one: Claim, now: datetime) -> bool:
+    """Overdue rows all go at once; only those still to come are kept apart by their moments."""
+    if one.due_at <= now:
+        return False
+    return (one.due_at - first.due_at).total_seconds() > TOGETHER_S
+
+
+def _dispatch(dispatch: Dispatch, handler: Handler, chunk: list[Claim]) -> None:
+    try:
+        dispatch(handler, chunk)
+    except Exception as error:  # noqa: BLE001 - the broker is down: the fallback sweep must find the rows free
+        log.warning("sweep.not_dispatched", label=handler.label, error=type(error).__name__)
+        hand_back(handler, chunk)
+
+
+def beat(name: str, **detail: object) -> None:
+    Heartbeat.objects.update_or_create(name=name, defaults={"at": clock.now(), "detail": detail})
+
+
+def silent_for_s(name: str = HEARTBEAT) -> float:
+    """Seconds since the heartbeat; infinite when there never was one."""
+    last = Heartbeat.objects.filter(name=name).values_list("at", flat=True).first()
+    return float("inf") if last is None else (clock.now() - last).total_seconds()
+
+
+class FallbackSweep:
+    """Every worker's own watch: when nobody has swept for three seconds, it sweeps and runs the rows itself.
+
+    So a dead beat, a dead broker or a dead clock worker cost a few seconds, and never a session.
+    """
+
+    def __init__(self, name: str, threads: int = 8) -> None:
+        self._name = name
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="fallback")
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._watch, name="fallback-sweep", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            started = time.monotonic()
+            try:
+                self._look()
+            except DatabaseError as error:
+                log.warning("fallback.database", error=type(error).__name__)
+                close_old_connections()
+            self._stop.wait(max(0.05, settings.NUMBERS.sweep_s - (time.monotonic() - started)))
+
+    def _look(self) -> None:
+        close_old_connections()
+        beat(f"worker:{self._name}")
+        if silent_for_s() > settings.NUMBERS.sweep_silence_s:
+            sweep(self._run_here)
+
+    def _run_here(self, handler: Handler, chunk: list[Claim]) -> None:
+        self._pool.submit(run, handler, chunk)

@@ -1,0 +1,78 @@
+"""Wake-ups are hints: a transaction that makes a row due now says so on commit; losing all of them costs one sweep.
+
+Nobody who wakes a row waits for the broker: hints go into a bounded queue that one daemon thread publishes, and are
+dropped when it is full.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+
+import structlog
+from django.db import transaction
+
+from hygate.due.row import Due
+
+log = structlog.get_logger(__name__)
+Publisher = Callable[[str, list[int]], None]
+
+MOST_WAITING = 2000
+_hints: queue.Queue[tuple[str, int]] = queue.Queue(maxsize=MOST_WAITING)
+_lock = threading.Lock()
+_thread: threading.Thread | None = None
+_publisher: Publisher | None = None
+
+
+def publish_with(publisher: Publisher | None) -> None:
+    """Who carries hints to the workers; ``None`` (tests, commands without a broker) drops them."""
+    global _publisher
+    _publisher = publisher
+
+
+def wake(row: Due) -> None:
+    """Have ``row`` looked at as soon as the present transaction has been committed."""
+    hint = (row._meta.label_lower, int(row.pk))
+    transaction.on_commit(lambda: _enqueue(hint))
+
+
+def _enqueue(hint: tuple[str, int]) -> None:
+    if _publisher is None:
+        return
+    _start_thread()
+    try:
+        _hints.put_nowait(hint)
+    except queue.Full:
+        log.warning("wakeup.dropped", label=hint[0], pk=hint[1])
+
+
+def _start_thread() -> None:
+    global _thread
+    with _lock:
+        if _thread is None or not _thread.is_alive():
+            _thread = threading.Thread(target=_carry, name="wake-ups", daemon=True)
+            _thread.start()
+
+
+def _carry() -> None:
+    """Publish hints, those that lie waiting together in one message for each model."""
+    while True:
+        waiting: dict[str, list[int]] = {}
+        label, pk = _hints.get()
+        waiting[label] = [pk]
+        while not _hints.empty() and sum(map(len, waiting.values())) < 200:
+            label, pk = _hints.get_nowait()
+            waiting.setdefault(label, []).append(pk)
+        for label, pks in waiting.items():
+            _publish(label, pks)
+
+
+def _publish(label: str, pks: list[int]) -> None:
+    publisher = _publisher
+    if publisher is None:
+        return
+    try:
+        publisher(label, sorted(set(pks)))
+    except Exception as error:  # noqa: BLE001 - whatever the broker raises, the sweep finds the row
+        log.warning("wakeup.lost", label=label, rows=len(pks), error=type(error).__name__)

@@ -1,0 +1,126 @@
+"""What every room stands on, as rows: people, the audit log, the sweep's heartbeat, the site's own words."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractUser, BaseUserManager
+from django.db import models
+
+from hygate import clock
+
+
+class UserManager(BaseUserManager["User"]):
+    """Users are known by their e-mail address; there is no user name."""
+
+    use_in_migrations = True
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
+        user = self.model(email=self.normalize_email(email).lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
+        return self.create_user(
+            email, password, is_staff=True, is_superuser=True, role=Role.ADMINISTRATOR, **fields
+        )
+
+
+class Role(models.TextChoices):
+    ADMINISTRATOR = "administrator", "Administrator"
+    OPERATOR = "operator", "Operator"
+
+
+class User(AbstractUser):
+    """A person who runs the site. Guests have no account."""
+
+    username = None  # type: ignore[assignment]
+    email = models.EmailField("e-mail address", unique=True)
+    role = models.CharField(max_length=20, choices=Role, default=Role.OPERATOR)
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+    objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(name="user_role_known", condition=models.Q(role__in=Role.values)),
+        ]
+
+    def __str__(self) -> str:
+        return self.get_full_name() or self.email
+
+    @property
+    def is_administrator(self) -> bool:
+        return self.role == Role.ADMINISTRATOR
+
+
+class SiteSettings(models.Model):
+    """The operator's own words and colours: one row."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    company = models.CharField(max_length=80, default="Hygate")
+    contact_phone = models.CharField(max_length=40, blank=True, default="")
+    brand_color = models.CharField(max_length=7, default="#153e63")
+    devices_enabled = models.BooleanField(default=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(name="site_settings_one_row", condition=models.Q(id=1)),
+        ]
+
+    @classmethod
+    def current(cls) -> SiteSettings:
+        return cls.objects.filter(pk=1).first() or cls()
+
+
+class AuditEvent(models.Model):
+    """Append-only. Written unsealed in the transaction of the move it tells of; a sealer adds ``seq`` and ``hmac``.
+
+    No IP and no e-mail here: those live in ``AuditContact``, which retention deletes. ``session``, ``payment``,
+    ``device`` and ``command`` are plain ids: the log outlives the rows it speaks of.
+    """
+
+    at = models.DateTimeField(default=clock.now)
+    kind = models.CharField(max_length=60)
+    actor = models.CharField(max_length=60, default="hygate")
+    session = models.BigIntegerField(null=True, blank=True)
+    payment = models.BigIntegerField(null=True, blank=True)
+    device = models.BigIntegerField(null=True, blank=True)
+    command = models.BigIntegerField(null=True, blank=True)
+    data = models.JSONField(default=dict, blank=True)
+    seq = models.BigIntegerField(null=True, blank=True, unique=True)
+    hmac = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001 - null = not sealed yet
+
+    class Meta:
+        ordering: ClassVar = ["at", "id"]
+        indexes: ClassVar = [
+            models.Index(fields=["session", "at"], name="audit_session"),
+            models.Index(fields=["device", "at"], name="audit_device"),
+            models.Index(fields=["kind", "at"], name="audit_kind"),
+            models.Index(fields=["id"], name="audit_unsealed", condition=models.Q(seq__isnull=True)),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="audit_sealed_whole",
+                condition=models.Q(seq__isnull=True, hmac__isnull=True)
+                | models.Q(seq__isnull=False, hmac__isnull=False),
+            ),
+        ]
+
+
+class AuditContact(models.Model):
+    """Who was behind an event, as far as law lets us keep it; deleted by retention, never sealed."""
+
+    event = models.OneToOneField(AuditEvent, on_delete=models.DO_NOTHING, related_name="contact")
+    ip = models.GenericIPAddressField(null=True, blank=True)
+    email = models.EmailField(blank=True, default="")
+
+
+class Heartbeat(models.Model):
+    """When something that must go on was last seen going on: ``sweep``, ``worker:relays``, …"""
+
+    name = models.CharField(max_length=60, primary_key=True)
+    at = models.DateTimeField()
+    detail = models.JSONField(default=dict, blank=True)

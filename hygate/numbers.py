@@ -1,0 +1,58 @@
+"""The numbers of the product: one place, one name each, every one a setting (``HYGATE_<NAME>`` in the environment)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hygate import env
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Times in seconds. The defaults are the product's promises; tests and the demo may shorten them."""
+
+    # a purchase
+    hold_s: float = 600
+    checkout_expiry_s: float = 35 * 60
+    start_window_s: float = 120
+    recon_s: float = 30
+    stripe_reads_per_s: float = 10
+    stripe_connect_s: float = 3
+    stripe_timeout_s: float = 10
+    # a relay
+    command_timeout_s: float = 5
+    read_timeout_s: float = 2
+    attempts_per_round: int = 3
+    attempt_pause_s: float = 0.5
+    off_backoff_cap_s: float = 30
+    gap_s: float = 1.1
+    wide_gap_s: float = 2
+    wide_gap_for_s: float = 600
+    groups_size: int = 50
+    timer_margin_s: int = 30
+    status_every_s: float = 30
+    offline_after_s: float = 150
+    # the engine
+    sweep_s: float = 1
+    sweep_silence_s: float = 3
+    sweep_ahead_s: float = 1
+    lease_relay_s: float = 8
+    lease_stripe_s: float = 15
+    lease_other_s: float = 10
+    quarantine_s: float = 600
+
+
+LIMITS = {"timer_margin_s": (5, 60), "groups_size": (1, 50), "attempts_per_round": (1, 3)}
+
+
+def from_environment() -> Numbers:
+    """The defaults, each overridden by its environment variable where that is set."""
+    chosen: dict[str, float | int] = {}
+    for name, field in Numbers.__dataclass_fields__.items():
+        least, most = LIMITS.get(name, (0, 10**7))
+        variable = f"HYGATE_{name.upper()}"
+        if field.type == "int":
+            chosen[name] = env.whole(variable, int(field.default), least=least, most=most)  # type: ignore[call-overload]
+        else:
+            chosen[name] = env.seconds(variable, float(field.default), least=least, most=most)  # type: ignore[arg-type]
+    return Numbers(**chosen)  # type: ignore[arg-type]

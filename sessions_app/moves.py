@@ -1,0 +1,153 @@
+"""Moving a session: one ``transition()``, and what each move calls for in the same transaction."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from devices.energy.headroom import headroom
+from devices.relays.commands import expect_off, order_off, order_on
+from hygate import audit, clock
+from hygate.due import Claim, still_mine, wake
+from sessions_app import money, rules
+from sessions_app.models import DeviceSession
+from sessions_app.payments import settlement
+from sessions_app.rules import Move
+from sessions_app.states import MOVES, State
+
+POWERED = (State.STARTING, State.RUNNING, State.PAUSED)
+
+
+class ForbiddenMove(Exception):
+    """A move that the table of moves does not know: a programming error."""
+
+
+def advance(claims: Sequence[Claim]) -> None:
+    """The engine's entry: make every move that is due among ``claims``, in one transaction."""
+    with transaction.atomic():
+        now = clock.now()
+        mine = still_mine(DeviceSession, claims)
+        rows = DeviceSession.objects.select_for_update(of=("self",)).select_related("device__location").filter(mine)
+        for session in rows.order_by("device_id"):
+            step(session, now=now, token=session.claim_token)
+
+
+def step(session: DeviceSession, *, now: datetime, token: uuid.UUID | None = None) -> bool:
+    """Make the move that is due, if any; otherwise set the next moment to look."""
+    power_ok = headroom(session.device, now).ok
+    move = rules.decide(session, power_ok=power_ok, now=now, numbers=settings.NUMBERS)
+    if move is None:
+        due = rules.due_at(session, now)
+        DeviceSession.objects.filter(pk=session.pk, claim_token=token).update(due_at=due, claimed_until=None)
+        return False
+    return transition(session, move, now=now, token=token)
+
+
+def transition(
+    session: DeviceSession,
+    move: Move,
+    *,
+    now: datetime,
+    token: uuid.UUID | None = None,
+    by: str = "hygate",
+    **columns: Any,
+) -> bool:
+    """Carry out ``move``; false when somebody else moved the session first (nothing is changed then).
+
+    1. A conditional UPDATE from the state that was seen; a holder also matches its claim token. An outsider sets a
+       new token and clears the lease, so that a sleeping holder's write matches nothing.
+    2. In the same transaction: the audit event, the settlement where power ends, the wish for the relay.
+    """
+    assert transaction.get_connection().in_atomic_block, "a move belongs into a transaction"
+    before = State(session.state)
+    if move.to not in MOVES[before]:
+        raise ForbiddenMove(f"{before} → {move.to} is not in the table of moves")
+    columns |= _columns(session, move, now)
+    for name, value in columns.items():
+        setattr(session, name, value)
+    session.state = move.to
+    session.due_at = rules.due_at(session, now)
+    rows = DeviceSession.objects.filter(pk=session.pk, state=before)
+    if token is not None:
+        rows = rows.filter(claim_token=token)
+    session.claim_token = uuid.uuid4()
+    moved = rows.update(
+        state=move.to, due_at=session.due_at, claimed_until=None, claim_token=session.claim_token, **columns
+    )
+    if not moved:
+        return False
+    _audit(session, before, by)
+    _consequences(session, before, now, by)
+    if session.due_at is not None and session.due_at <= now + timedelta(seconds=settings.NUMBERS.sweep_ahead_s):
+        wake(session)
+    return True
+
+
+def _columns(session: DeviceSession, move: Move, now: datetime) -> dict[str, Any]:
+    """The clocks and marks that a move sets."""
+    columns: dict[str, Any] = {}
+    if move.reason is not None:
+        columns["reason"] = move.reason
+    match move.to:
+        case State.GRACE:
+            columns["grace_ends_at"] = now + timedelta(seconds=session.grace_s)
+        case State.WAITING_FOR_POWER:
+            columns["power_wait_ends_at"] = now + timedelta(seconds=rules.LONGEST_POWER_WAIT_S)
+        case State.STARTING:
+            columns["start_window_ends_at"] = now + timedelta(seconds=settings.NUMBERS.start_window_s)
+        case State.STOPPING:
+            columns["off_requested_at"] = now
+        case State.COMPLETED | State.CANCELLED:
+            columns["closed_at"] = now
+    if move.to in (State.STOPPING, State.CANCELLED) and session.delivered_s is None:
+        columns["delivered_s"] = _delivered(session, now)
+    return columns
+
+
+def _delivered(session: DeviceSession, now: datetime) -> int:
+    if session.started_at is None:
+        return 0
+    return money.delivered_s(
+        started_at=session.started_at, off_at=now, paused_ms=session.paused_ms, bought_s=session.duration_s
+    )
+
+
+def _consequences(session: DeviceSession, before: State, now: datetime, by: str) -> None:
+    owner = f"session:{session.pk}"
+    if session.state == State.STARTING:
+        order_on(
+            session.device,
+            reason="start",
+            wanted_by=owner,
+            for_s=session.duration_s,
+            give_up_at=session.start_window_ends_at,
+        )
+    elif session.state == State.RUNNING:
+        expect_off(session.device_id, session.ends_at)
+        settlement.want_capture(session, now)
+    elif session.state == State.STOPPING:
+        settlement.settle_session(session, now, by=by)
+        order_off(session.device, reason=session.reason or "end", wanted_by=owner)
+    elif session.state == State.CANCELLED and before != State.STOPPING:
+        settlement.settle_session(session, now, by=by)
+        if before in POWERED:
+            order_off(session.device, reason=session.reason, wanted_by=owner)
+
+
+def _audit(session: DeviceSession, before: State, by: str) -> None:
+    data: dict[str, Any] = {"from": before, "to": session.state}
+    if session.reason:
+        data["reason"] = session.reason
+    if session.state == State.RUNNING and session.ends_at is not None:
+        data["ends_at"] = session.ends_at.isoformat()
+    if session.delivered_s is not None:
+        data["delivered_s"] = session.delivered_s
+    audit.write(
+        f"session_{session.state}", actor=by, session=session.pk, device=session.device_id, **data
+    )
+

@@ -1,0 +1,118 @@
+"""The webhook inbox: verify, insert, answer 200. What an event means is found by reading Stripe again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from hygate import clock
+from hygate.due import Claim, released, still_mine, wake
+from sessions_app.models import Payment, Refund, WebhookEvent
+from sessions_app.payments import settling
+from sessions_app.payments.gateway import PaymentError
+from sessions_app.payments.rules import back_off
+from sessions_app.payments.stripe_gateway import ForgedWebhook, verify_webhook
+from sessions_app.states import PaymentStatus, RefundStatus
+
+log = structlog.get_logger(__name__)
+MOST_BODY = 512 * 1024
+
+
+@csrf_exempt
+@require_POST
+def stripe_webhook(request: HttpRequest) -> HttpResponse:
+    """Stripe's calls. 400 for a forged one; 200 only after its row has been committed."""
+    if len(request.body) > MOST_BODY:
+        return HttpResponse("too large", status=413)
+    try:
+        event = verify_webhook(request.body, request.headers.get("Stripe-Signature", ""))
+    except ForgedWebhook as error:
+        log.warning("webhook.forged", why=str(error))
+        return HttpResponse("signature", status=400)
+    receive(event)
+    return HttpResponse("ok")
+
+
+def receive(event: dict[str, Any]) -> None:
+    """One row for each event id; a second delivery changes nothing."""
+    thing = _object_of(event)
+    metadata = thing.get("metadata")
+    row = WebhookEvent(
+        event_id=event["id"][:120],
+        kind=event["type"][:80],
+        object_id=_text(thing, "id"),
+        intent_id=_text(thing, "payment_intent") or (_text(thing, "id") if _text(thing, "id")[:3] == "pi_" else ""),
+        payment_ref=str(metadata.get("order", ""))[:40] if isinstance(metadata, dict) else "",
+        due_at=clock.now(),
+    )
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+            wake(row)
+    except IntegrityError:
+        log.info("webhook.repeated", event=row.event_id)
+
+
+def _object_of(event: dict[str, Any]) -> dict[str, Any]:
+    """The object of a snapshot event, or the related object of a thin one."""
+    data = event.get("data")
+    thing = data.get("object") if isinstance(data, dict) else event.get("related_object")
+    return thing if isinstance(thing, dict) else {}
+
+
+def _text(thing: dict[str, Any], name: str) -> str:
+    value = thing.get(name)
+    return value[:120] if isinstance(value, str) else ""
+
+
+def advance(claims: Sequence[Claim]) -> None:
+    """The engine's entry for received events."""
+    for event in WebhookEvent.objects.filter(still_mine(WebhookEvent, claims)):
+        try:
+            effect = _follow(event)
+        except PaymentError as error:
+            at = clock.now() + timedelta(seconds=back_off(event.attempts))
+            WebhookEvent.objects.filter(pk=event.pk).update(
+                attempts=event.attempts + 1, last_error=error.name, **released(at)
+            )
+            continue
+        WebhookEvent.objects.filter(pk=event.pk).update(
+            handled_at=clock.now(), effect=effect, last_error="", **released(None)
+        )
+
+
+def _follow(event: WebhookEvent) -> str:
+    """Look the named order up and settle it; what cannot be matched is recorded and leaves it at that."""
+    if event.kind.startswith("refund.") or event.kind == "charge.refunded":
+        return _refund_changed(event)
+    wanted = Q(pk__in=[])
+    if event.payment_ref:
+        wanted |= Q(ref=event.payment_ref)
+    if event.object_id:
+        wanted |= Q(checkout_id=event.object_id)
+    if event.intent_id:
+        wanted |= Q(intent_id=event.intent_id)
+    payment = Payment.objects.filter(wanted).first()
+    if payment is None:
+        return "unknown order"
+    if payment.status not in (PaymentStatus.PENDING, PaymentStatus.AUTHORIZED):
+        return "nothing to do"
+    said = settling.settle(payment.pk, by="webhook")
+    return said.value if said else "no checkout yet"
+
+
+def _refund_changed(event: WebhookEvent) -> str:
+    open_ones = Refund.objects.filter(payment__intent_id=event.intent_id).exclude(
+        status__in=(RefundStatus.SUCCEEDED, RefundStatus.FAILED)
+    )
+    if not event.intent_id or not open_ones.filter(stripe_id__isnull=False).update(due_at=clock.now()):
+        return "nothing to do"
+    return "refund looked up"

@@ -1,0 +1,88 @@
+"""Settling a session: how much each of its orders may keep, decided once, in the transaction that ends its power."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import Case, F, When
+
+from hygate import audit
+from hygate.due import wake
+from sessions_app import money
+from sessions_app.models import DeviceSession, Payment, Refund
+from sessions_app.states import PaymentStatus, Purpose, Reason
+
+TAKEN = (PaymentStatus.SUCCEEDED, PaymentStatus.PARTIALLY_REFUNDED, PaymentStatus.REFUNDED)
+
+
+def want_capture(session: DeviceSession, now: datetime) -> None:
+    """The relay is confirmed on: the start order's money is due."""
+    for payment in session.payments.select_for_update().filter(purpose=Purpose.START, status=PaymentStatus.AUTHORIZED):
+        Payment.objects.filter(pk=payment.pk).update(capture_wanted_at=now, **_now_due(now))
+        wake(payment)
+
+
+def settle_session(session: DeviceSession, now: datetime, *, by: str) -> None:
+    """Rules 1 to 4: charge for what was delivered, give back the rest. Never waits for OFF to be confirmed."""
+    orders = list(session.payments.select_for_update().order_by("id"))
+    keeps = money.charges(
+        [(order.amount_minor, order.duration_s) for order in orders], session.delivered_s or 0
+    )
+    for order, kept in zip(orders, keeps, strict=True):
+        charge = order.amount_minor if _keeps_all(session) else kept
+        settle_order(order, charge, now, session=session, by=by)
+
+
+def _keeps_all(session: DeviceSession) -> bool:
+    """Rule 7: only a guest who stops early, on a plan that says so, gets nothing back for unused minutes."""
+    return session.reason == Reason.STOPPED_BY_GUEST and not session.refund_unused and session.started_at is not None
+
+
+def settle_order(order: Payment, charge_minor: int, now: datetime, *, session: DeviceSession, by: str) -> None:
+    """Write what ``order`` may keep; money that was taken beyond it becomes a Refund row here and now."""
+    if order.charge_minor is not None:
+        return
+    due = _now_due(now) if order.status in (PaymentStatus.PENDING, PaymentStatus.AUTHORIZED) else {}
+    Payment.objects.filter(pk=order.pk, charge_minor__isnull=True).update(charge_minor=charge_minor, **due)
+    order.charge_minor = charge_minor
+    audit.write(
+        "settlement",
+        actor=by,
+        session=session.pk,
+        payment=order.pk,
+        device=session.device_id,
+        delivered_s=session.delivered_s,
+        charge_minor=charge_minor,
+        back_minor=order.amount_minor - charge_minor,
+        currency=order.currency,
+    )
+    owe_back(order, now, reason=session.reason or "unused")
+    wake(order)
+
+
+def owe_back(order: Payment, now: datetime, *, reason: str) -> Refund | None:
+    """A Refund row over what was captured beyond the charge and is not yet promised; the one place that makes them."""
+    if order.status not in TAKEN or order.charge_minor is None:
+        return None
+    back = order.captured_minor - order.refund_promised_minor - order.charge_minor
+    if back <= 0:
+        return None
+    Payment.objects.filter(pk=order.pk).update(refund_promised_minor=F("refund_promised_minor") + back)
+    order.refund_promised_minor += back
+    refund = Refund.objects.create(payment=order, amount_minor=back, reason=reason[:40], due_at=now, created_at=now)
+    audit.write(
+        "refund_owed",
+        session=order.session_id,
+        payment=order.pk,
+        amount_minor=back,
+        currency=order.currency,
+        reason=reason,
+    )
+    wake(refund)
+    return refund
+
+
+def _now_due(now: datetime) -> dict[str, object]:
+    """Column values of an outsider's move: due at once, the present holder's claim void."""
+    due = Case(When(due_at__isnull=False, due_at__lt=now, then=F("due_at")), default=now)
+    return {"due_at": due, "claimed_until": None, "claim_token": None, "attempts": 0}

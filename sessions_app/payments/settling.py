@@ -1,0 +1,188 @@
+"""``settle()``: bring an order into line with what Stripe says. Safe to call many times and at the same time.
+
+The webhook inbox, the guest's success page and the reconciler all end here. Stripe is read outside of any lock; what
+the reading means is decided by a pure function; the move is a compare-and-set.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from hygate import audit, clock
+from hygate.due import wake
+from sessions_app.models import DeviceSession, Payment
+from sessions_app.moves import transition
+from sessions_app.payments import settlement
+from sessions_app.payments.gateway import Checkout, Intent, RequestRefused
+from sessions_app.payments.providers import gateway
+from sessions_app.payments.rules import Verdict, verdict
+from sessions_app.rules import Move
+from sessions_app.states import PaymentStatus, Purpose, Reason, State
+
+log = structlog.get_logger(__name__)
+
+
+def nudge(session: DeviceSession) -> None:
+    """The guest came back from Checkout: have the money worker look at the order now. A hint, never a proof."""
+    now = clock.now()
+    with transaction.atomic():
+        for payment in session.payments.filter(status=PaymentStatus.PENDING, checkout_id__isnull=False):
+            Payment.objects.filter(pk=payment.pk, status=PaymentStatus.PENDING).update(
+                due_at=now, settled_by=payment.settled_by or "page"
+            )
+            wake(payment)
+
+
+def settle(payment_id: int, *, by: str) -> Verdict | None:
+    """Read the order's Checkout Session and act on it; answers the verdict, null when there is none to read.
+
+    Raises the gateway's named errors; nothing has changed then.
+    """
+    payment = Payment.objects.get(pk=payment_id)
+    if payment.checkout_id is None:
+        return None
+    return apply(payment_id, gateway().read_checkout(payment.checkout_id), by=by)
+
+
+def apply(payment_id: int, checkout: Checkout, *, by: str) -> Verdict:
+    """Write what a reading of Stripe means for the order and its session, in one transaction."""
+    now = clock.now()
+    with transaction.atomic():
+        session_id = Payment.objects.values_list("session_id", flat=True).get(pk=payment_id)
+        session = (
+            DeviceSession.objects.select_for_update(of=("self",)).select_related("device__location").get(pk=session_id)
+        )
+        payment = Payment.objects.select_for_update().get(pk=payment_id)
+        said = verdict(payment, checkout)
+        Payment.objects.filter(pk=payment.pk).update(checked_at=now)
+        if payment.status == PaymentStatus.PENDING:
+            _settle_pending(payment, session, checkout, said, now, by=by)
+        elif payment.status == PaymentStatus.AUTHORIZED and said == Verdict.CANCELED:
+            _hold_lost(payment, session, now)
+        elif payment.status == PaymentStatus.AUTHORIZED and not payment.is_decided:
+            Payment.objects.filter(pk=payment.pk).update(due_at=_next_look(now))
+    return said
+
+
+def _settle_pending(
+    payment: Payment, session: DeviceSession, checkout: Checkout, said: Verdict, now: datetime, *, by: str
+) -> None:
+    if said == Verdict.FUNDED and checkout.intent is not None:
+        _funded(payment, session, checkout.intent, now, by=by)
+    elif said == Verdict.MISMATCH and checkout.intent is not None:
+        _mismatch(payment, session, checkout.intent, now, by=by)
+    elif said in (Verdict.EXPIRED, Verdict.CANCELED):
+        _unfunded(payment, session, said, now)
+    else:
+        due = min(_next_look(now), max(session.hold_expires_at, now))
+        Payment.objects.filter(pk=payment.pk).update(due_at=due)
+
+
+def _next_look(now: datetime) -> datetime:
+    return now + timedelta(seconds=settings.NUMBERS.recon_s)
+
+
+def _funded(payment: Payment, session: DeviceSession, intent: Intent, now: datetime, *, by: str) -> None:
+    """The money is held or taken. The slot that was kept for it starts its grace; a slot long gone gives it back."""
+    _remember_money(payment, intent, now, by=by)
+    if session.state == State.HELD and payment.purpose == Purpose.START:
+        wanted = not session.reason
+        transition(session, Move(State.GRACE) if wanted else Move(State.CANCELLED, Reason(session.reason)), now=now)
+        return
+    Payment.objects.filter(pk=payment.pk, status=PaymentStatus.AUTHORIZED).update(due_at=now)
+    if payment.charge_minor is None:
+        settlement.settle_order(payment, 0, now, session=session, by=by)
+    else:
+        settlement.owe_back(payment, now, reason="late_payment")
+
+
+def _remember_money(payment: Payment, intent: Intent, now: datetime, *, by: str) -> None:
+    taken = intent.status == "succeeded"
+    payment.status = PaymentStatus.SUCCEEDED if taken else PaymentStatus.AUTHORIZED
+    payment.captured_minor = intent.received_minor if taken else 0
+    Payment.objects.filter(pk=payment.pk).update(
+        status=payment.status,
+        intent_id=intent.id,
+        method=intent.method[:40],
+        settled_by=by,
+        authorized_at=now,
+        capture_before=intent.capture_before,
+        captured_minor=payment.captured_minor,
+        captured_at=now if taken else None,
+        due_at=None if taken else _next_look(now),
+        last_error="",
+        attempts=0,
+    )
+    audit.write(
+        "payment_succeeded" if taken else "payment_authorized",
+        session=payment.session_id,
+        payment=payment.pk,
+        amount_minor=intent.amount_minor,
+        currency=intent.currency,
+        by=by,
+        method=intent.method,
+    )
+
+
+def _mismatch(payment: Payment, session: DeviceSession, intent: Intent, now: datetime, *, by: str) -> None:
+    """Amount, currency or order are not what was sold: never a start; whatever was given goes back."""
+    log.error("payment.mismatch", payment=payment.pk)
+    amount = min(intent.received_minor, payment.amount_minor)
+    Payment.objects.filter(pk=payment.pk).update(
+        status=PaymentStatus.SUCCEEDED if intent.status == "succeeded" else PaymentStatus.AUTHORIZED,
+        intent_id=intent.id,
+        captured_minor=amount,
+        failure="mismatch",
+        settled_by=by,
+        authorized_at=now,
+        due_at=now,
+    )
+    payment.refresh_from_db()
+    audit.write("payment_mismatch", session=session.pk, payment=payment.pk, amount_minor=intent.amount_minor)
+    if session.state == State.HELD:
+        transition(session, Move(State.CANCELLED, Reason.PAYMENT_FAILED), now=now)
+    else:
+        settlement.settle_order(payment, 0, now, session=session, by=by)
+
+
+def _unfunded(payment: Payment, session: DeviceSession, said: Verdict, now: datetime) -> None:
+    """Stripe says that no money will come: only now the slot goes free."""
+    called_off = session.state == State.CANCELLED or bool(session.reason)
+    Payment.objects.filter(pk=payment.pk).update(
+        status=PaymentStatus.VOIDED if called_off else PaymentStatus.FAILED,
+        failure=said.value,
+        due_at=None,
+        closed_at=now,
+        captured_minor=0,
+    )
+    audit.write("payment_failed", session=session.pk, payment=payment.pk, reason=said.value)
+    if session.state == State.HELD:
+        transition(session, Move(State.CANCELLED, Reason(session.reason or Reason.HOLD_EXPIRED)), now=now)
+
+
+def _hold_lost(payment: Payment, session: DeviceSession, now: datetime) -> None:
+    """The bank or someone at Stripe cancelled the hold before it was captured: the session ends, nothing is charged."""
+    Payment.objects.filter(pk=payment.pk).update(
+        status=PaymentStatus.VOIDED, failure="canceled", charge_minor=0, due_at=None, closed_at=now
+    )
+    audit.write("payment_voided", session=session.pk, payment=payment.pk, reason="canceled at the bank")
+    if session.is_live and session.state not in (State.HELD, State.STOPPING):
+        stops = session.state in (State.RUNNING, State.PAUSED)
+        transition(session, Move(State.STOPPING if stops else State.CANCELLED, Reason.PAYMENT_FAILED), now=now)
+
+
+def refuse(payment: Payment, error: RequestRefused) -> None:
+    """Stripe will never accept these parameters: nothing was taken, so the slot goes free at once."""
+    now = clock.now()
+    with transaction.atomic():
+        session = DeviceSession.objects.select_for_update().get(pk=payment.session_id)
+        Payment.objects.filter(pk=payment.pk, status=PaymentStatus.PENDING).update(
+            status=PaymentStatus.FAILED, failure=error.code[:80] or error.name, due_at=None, closed_at=now
+        )
+        audit.write("payment_failed", session=session.pk, payment=payment.pk, error=error.code or error.name)
+        if session.state == State.HELD:
+            transition(session, Move(State.CANCELLED, Reason.PAYMENT_FAILED), now=now)

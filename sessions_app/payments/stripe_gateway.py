@@ -1,0 +1,189 @@
+"""Stripe behind the gateway protocol: the only file that imports ``stripe``."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import stripe
+from django.conf import settings
+
+from sessions_app.payments import gateway as g
+
+T = TypeVar("T")
+SIGNATURE_TOLERANCE_S = 300
+_client: stripe.StripeClient | None = None
+_client_for: tuple[str, str] | None = None
+_lock = threading.Lock()
+
+
+class ForgedWebhook(Exception):
+    """A webhook whose signature, age or body is not Stripe's."""
+
+
+def client() -> stripe.StripeClient:
+    """One client per process, made anew when the key or the address changes."""
+    global _client, _client_for
+    wanted = (settings.STRIPE_KEY, settings.STRIPE_API_BASE)
+    with _lock:
+        if _client is None or _client_for != wanted:
+            addresses: Any = {"api": settings.STRIPE_API_BASE} if settings.STRIPE_API_BASE else {}
+            _client = stripe.StripeClient(
+                settings.STRIPE_KEY,
+                base_addresses=addresses,
+                max_network_retries=0,
+                http_client=stripe.RequestsClient(
+                    timeout=(settings.NUMBERS.stripe_connect_s, settings.NUMBERS.stripe_timeout_s)  # type: ignore[arg-type]
+                ),
+            )
+            _client_for = wanted
+        return _client
+
+
+def _named(work: Callable[[], T]) -> T:
+    """Run ``work`` and turn the SDK's errors into ours; bodies are kept out, codes are enough."""
+    try:
+        return work()
+    except stripe.AuthenticationError as error:
+        raise g.KeyRefused(f"Stripe refused the key ({error.http_status})") from error
+    except stripe.PermissionError as error:
+        raise g.KeyRefused("The Stripe key lacks a right that Hygate needs") from error
+    except stripe.RateLimitError as error:
+        raise g.ProviderBusy("Stripe asks for fewer requests") from error
+    except (stripe.InvalidRequestError, stripe.CardError, stripe.IdempotencyError) as error:
+        raise _refused(error) from error
+    except stripe.APIConnectionError as error:
+        raise g.ProviderDown("Stripe does not answer") from error
+    except stripe.StripeError as error:
+        raise g.ProviderDown(f"Stripe failed ({error.http_status})") from error
+
+
+def _refused(error: stripe.StripeError) -> g.PaymentError:
+    code = str(error.code or "")
+    if error.http_status == 409:
+        return g.ProviderBusy("The same request is still under way")
+    if code == "amount_too_small":
+        return g.AmountTooSmall("Stripe calls the amount too small", code)
+    if code in ("payment_intent_unexpected_state", "charge_already_refunded", "charge_already_captured"):
+        return g.WrongState(f"Stripe: {code}", code)
+    if "not in a expireable state" in str(error) or "not open" in str(error).lower() or "status of" in str(error):
+        return g.WrongState("The checkout is not open any more", code)
+    return g.RequestRefused(f"Stripe: {code or 'invalid request'}", code)
+
+
+class StripeGateway:
+    """``gateway.Gateway`` over Stripe's API."""
+
+    def create_checkout(self, params: dict[str, Any], *, key: str) -> g.Checkout:
+        made = _named(lambda: client().v1.checkout.sessions.create(params, {"idempotency_key": key}))  # type: ignore[arg-type]
+        return _checkout(made)
+
+    def read_checkout(self, checkout_id: str) -> g.Checkout:
+        expand: Any = {"expand": ["payment_intent.latest_charge"]}
+        return _checkout(_named(lambda: client().v1.checkout.sessions.retrieve(checkout_id, expand)))
+
+    def expire_checkout(self, checkout_id: str, *, key: str) -> g.Checkout:
+        return _checkout(
+            _named(lambda: client().v1.checkout.sessions.expire(checkout_id, {}, {"idempotency_key": key}))
+        )
+
+    def read_intent(self, intent_id: str) -> g.Intent:
+        return _intent(
+            _named(lambda: client().v1.payment_intents.retrieve(intent_id, {"expand": ["latest_charge"]}))
+        )
+
+    def capture(self, intent_id: str, amount_minor: int, *, key: str) -> g.Intent:
+        params: Any = {"amount_to_capture": amount_minor, "expand": ["latest_charge"]}
+        return _intent(
+            _named(lambda: client().v1.payment_intents.capture(intent_id, params, {"idempotency_key": key}))
+        )
+
+    def cancel(self, intent_id: str, *, key: str) -> g.Intent:
+        return _intent(_named(lambda: client().v1.payment_intents.cancel(intent_id, {}, {"idempotency_key": key})))
+
+    def refund(self, intent_id: str, amount_minor: int, *, ref: str, key: str) -> g.RefundFacts:
+        params: Any = {"payment_intent": intent_id, "amount": amount_minor, "metadata": {"refund_id": ref}}
+        return _refund(_named(lambda: client().v1.refunds.create(params, {"idempotency_key": key})))
+
+    def read_refund(self, refund_id: str) -> g.RefundFacts:
+        return _refund(_named(lambda: client().v1.refunds.retrieve(refund_id)))
+
+    def refunds_of(self, intent_id: str) -> list[tuple[str, g.RefundFacts]]:
+        """Every refund of the intent with its ``metadata.refund_id`` (empty for one made elsewhere)."""
+        found = _named(lambda: client().v1.refunds.list({"payment_intent": intent_id, "limit": 100}))
+        return [(_metadata(one, "refund_id"), _refund(one)) for one in found.data]
+
+
+def _metadata(thing: Any, name: str) -> str:
+    metadata = getattr(thing, "metadata", None)
+    return str(metadata[name]) if metadata and name in metadata else ""
+
+
+def _checkout(made: Any) -> g.Checkout:
+    intent = made.payment_intent
+    return g.Checkout(
+        id=made.id,
+        url=made.url or "",
+        status=made.status,
+        amount_minor=int(made.amount_total or 0),
+        currency=str(made.currency or ""),
+        order=_metadata(made, "order"),
+        intent=_intent(intent) if intent is not None and not isinstance(intent, str) else None,
+    )
+
+
+def _intent(found: Any) -> g.Intent:
+    charge = found.latest_charge if not isinstance(found.latest_charge, str) else None
+    details = getattr(charge, "payment_method_details", None) if charge is not None else None
+    method = str(getattr(details, "type", "") or "")
+    card = getattr(details, "card", None) if details is not None else None
+    before = getattr(card, "capture_before", None) if card is not None else None
+    return g.Intent(
+        id=found.id,
+        status=found.status,
+        amount_minor=int(found.amount),
+        currency=found.currency,
+        capturable_minor=int(found.amount_capturable or 0),
+        received_minor=int(found.amount_received or 0),
+        refunded_minor=int(getattr(charge, "amount_refunded", 0) or 0) if charge is not None else 0,
+        order=_metadata(found, "order"),
+        method=method,
+        capture_before=datetime.fromtimestamp(before, UTC) if before else None,
+    )
+
+
+def _refund(found: Any) -> g.RefundFacts:
+    return g.RefundFacts(id=found.id, status=str(found.status), amount_minor=int(found.amount))
+
+
+def verify_webhook(body: bytes, signature: str) -> dict[str, Any]:
+    """The event of a genuine webhook, as plain data; raises ``ForgedWebhook`` for anything else.
+
+    Any of our secrets may match (one is being rolled). Stripe's SDK refuses old time stamps only; one from the future
+    is refused here.
+    """
+    stamp = next((part[2:] for part in signature.split(",") if part.startswith("t=")), "")
+    if not stamp.isdigit() or int(stamp) > time.time() + SIGNATURE_TOLERANCE_S:
+        raise ForgedWebhook("no time stamp, or one from the future")
+    for secret in settings.STRIPE_WEBHOOK_SECRETS:
+        try:
+            stripe.WebhookSignature.verify_header(body.decode(), signature, secret, SIGNATURE_TOLERANCE_S)
+        except (stripe.SignatureVerificationError, UnicodeDecodeError):
+            continue
+        return _parsed(body)
+    raise ForgedWebhook("no secret of ours made this signature")
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    import json
+
+    try:
+        event = json.loads(body)
+    except ValueError as error:
+        raise ForgedWebhook("the body is no JSON") from error
+    if not isinstance(event, dict) or not isinstance(event.get("id"), str) or not isinstance(event.get("type"), str):
+        raise ForgedWebhook("the body is no event")
+    return event

@@ -1,0 +1,76 @@
+"""What a relay's outcome means for the session that wanted it. Runs inside the relay room's transaction."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+
+from devices.relays.commands import order_on, session_of
+from devices.relays.outcomes import AboutToChange, RelayOutcome
+from sessions_app import rules
+from sessions_app.models import DeviceSession
+from sessions_app.moves import transition
+from sessions_app.rules import Move
+from sessions_app.states import Reason, State
+
+REARM_SLACK_S = 5
+log = structlog.get_logger(__name__)
+
+
+def lock_sessions(change: AboutToChange) -> None:
+    """A session's row is locked before its commands', as every move of a session does it."""
+    pks = [pk for pk in map(session_of, change.wanted_by) if pk is not None]
+    if pks:
+        list(DeviceSession.objects.select_for_update().filter(pk__in=pks).order_by("device_id").values_list("pk"))
+
+
+def on_relay_outcome(outcome: RelayOutcome) -> None:
+    """Confirmed ON starts the guest's minutes; confirmed OFF closes; an ON that can never succeed gives back."""
+    pk = session_of(outcome.wanted_by)
+    if pk is None:
+        return
+    session = (
+        DeviceSession.objects.select_for_update(of=("self",)).select_related("device__location").filter(pk=pk).first()
+    )
+    if session is None:
+        log.warning("relay_outcome.no_session", command=outcome.command_id)
+        return
+    if outcome.on and outcome.result == "confirmed":
+        _confirmed_on(session, outcome)
+    elif outcome.on:
+        _failed_on(session, outcome)
+    elif outcome.result == "confirmed" and session.state == State.STOPPING:
+        transition(session, rules.finish(session), now=outcome.at)
+
+
+def _confirmed_on(session: DeviceSession, outcome: RelayOutcome) -> None:
+    """The minutes count from the confirmed ON. A timer that would end them early is armed anew with what is left."""
+    if session.state == State.STARTING:
+        ends_at = outcome.at + timedelta(seconds=session.duration_s)
+        transition(
+            session,
+            Move(State.RUNNING),
+            now=outcome.at,
+            started_at=outcome.at,
+            ends_at=ends_at,
+            timer_ends_at=outcome.timer_ends_at,
+        )
+    elif session.state == State.RUNNING:
+        DeviceSession.objects.filter(pk=session.pk).update(timer_ends_at=outcome.timer_ends_at)
+    else:
+        return
+    if session.ends_at is not None and _too_short(outcome, session):
+        order_on(session.device, reason="rearm", wanted_by=outcome.wanted_by, until=session.ends_at)
+
+
+def _too_short(outcome: RelayOutcome, session: DeviceSession) -> bool:
+    assert session.ends_at is not None
+    if outcome.timer_ends_at is None:
+        return False
+    return outcome.timer_ends_at < session.ends_at + timedelta(seconds=REARM_SLACK_S)
+
+
+def _failed_on(session: DeviceSession, outcome: RelayOutcome) -> None:
+    if session.state == State.STARTING:
+        transition(session, Move(State.CANCELLED, Reason.START_FAILED), now=outcome.at)

@@ -1,0 +1,90 @@
+"""What a session does next, as a pure function of its row, the facts around it, and the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hygate.numbers import Numbers
+from sessions_app.models import DeviceSession
+from sessions_app.states import Reason, State
+
+POWER_CHECK_S = 10
+LONGEST_POWER_WAIT_S = 30 * 60
+TIMER_PROOF_SLACK_S = 5
+
+
+@dataclass(frozen=True)
+class Move:
+    """Go to ``to``; ``reason`` says why it was not the plain way."""
+
+    to: State
+    reason: Reason | None = None
+
+
+def decide(session: DeviceSession, *, power_ok: bool, now: datetime, numbers: Numbers) -> Move | None:
+    """The move that is due at ``now``, or none.
+
+    ``power_ok``: the site can carry the device (always true below the threshold). A start whose moment is longer past
+    than the start window (a server that stood still) is not started any more but given back.
+    """
+    if session.state == State.GRACE and _past(session.grace_ends_at, now):
+        return _after_grace(session, power_ok=power_ok, now=now, numbers=numbers)
+    if session.state == State.WAITING_FOR_POWER:
+        if power_ok:
+            return Move(State.STARTING)
+        return Move(State.CANCELLED, Reason.NO_POWER) if _past(session.power_wait_ends_at, now) else None
+    if session.state == State.STARTING and _past(session.start_window_ends_at, now):
+        return Move(State.CANCELLED, Reason.START_FAILED)
+    if session.state == State.RUNNING and _past(session.ends_at, now):
+        return Move(State.STOPPING)
+    if session.state == State.PAUSED and _past(session.pause_ends_at, now):
+        return Move(State.STOPPING, Reason.NO_POWER)
+    if session.state == State.STOPPING and _past(timer_proof_at(session), now):
+        return finish(session)
+    return None
+
+
+def _past(moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and moment <= now
+
+
+def _after_grace(session: DeviceSession, *, power_ok: bool, now: datetime, numbers: Numbers) -> Move:
+    assert session.grace_ends_at is not None
+    if now > session.grace_ends_at + timedelta(seconds=numbers.start_window_s):
+        return Move(State.CANCELLED, Reason.START_FAILED)
+    return Move(State.STARTING) if power_ok else Move(State.WAITING_FOR_POWER)
+
+
+def finish(session: DeviceSession) -> Move:
+    """How a stopping session closes: completed when it ran its time, cancelled with the reason it was stopped for."""
+    if session.reason:
+        return Move(State.CANCELLED, Reason(session.reason))
+    return Move(State.COMPLETED)
+
+
+def timer_proof_at(session: DeviceSession) -> datetime | None:
+    """When the relay's own timer has ended power for certain, even if nobody can read the relay."""
+    if session.timer_ends_at is None:
+        return None
+    return session.timer_ends_at + timedelta(seconds=TIMER_PROOF_SLACK_S)
+
+
+def due_at(session: DeviceSession, now: datetime) -> datetime | None:
+    """The earliest of the clocks that run in the session's state; null when only others can move it."""
+    match session.state:
+        case State.GRACE:
+            return session.grace_ends_at
+        case State.WAITING_FOR_POWER:
+            look = now + timedelta(seconds=POWER_CHECK_S)
+            return min(look, session.power_wait_ends_at) if session.power_wait_ends_at else look
+        case State.STARTING:
+            return session.start_window_ends_at
+        case State.RUNNING:
+            return session.ends_at
+        case State.PAUSED:
+            return session.pause_ends_at
+        case State.STOPPING:
+            return timer_proof_at(session)
+        case _:
+            return None
