@@ -45,7 +45,8 @@ def step(session: DeviceSession, *, now: datetime, token: uuid.UUID | None = Non
         due = rules.due_at(session, now)
         DeviceSession.objects.filter(pk=session.pk, claim_token=token).update(due_at=due, claimed_until=None)
         return False
-    return transition(session, move, now=now, token=token)
+    proof = "timer" if session.state == State.STOPPING else ""
+    return transition(session, move, now=now, token=token, proof=proof)
 
 
 def transition(
@@ -55,9 +56,12 @@ def transition(
     now: datetime,
     token: uuid.UUID | None = None,
     by: str = "hygate",
+    proof: str = "",
     **columns: Any,
 ) -> bool:
     """Carry out ``move``; false when somebody else moved the session first (nothing is changed then).
+
+    ``proof`` says what shows that the relay is off: a reading, or its own timer having run out.
 
     1. A conditional UPDATE from the state that was seen; a holder also matches its claim token. An outsider sets a
        new token and clears the lease, so that a sleeping holder's write matches nothing.
@@ -81,7 +85,7 @@ def transition(
     )
     if not moved:
         return False
-    _audit(session, before, by)
+    _audit(session, before, by, proof)
     _consequences(session, before, now, by)
     if session.due_at is not None and session.due_at <= now + timedelta(seconds=settings.NUMBERS.sweep_ahead_s):
         wake(session)
@@ -139,8 +143,10 @@ def _consequences(session: DeviceSession, before: State, now: datetime, by: str)
             order_off(session.device, reason=session.reason, wanted_by=owner)
 
 
-def _audit(session: DeviceSession, before: State, by: str) -> None:
+def _audit(session: DeviceSession, before: State, by: str, proof: str) -> None:
     data: dict[str, Any] = {"from": before, "to": session.state}
+    if proof:
+        data["proof"] = proof
     if session.reason:
         data["reason"] = session.reason
     if session.state == State.RUNNING and session.ends_at is not None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import structlog
 
-from devices.relays.commands import order_on, session_of
+from devices.relays.commands import expect_off, order_on, session_of
 from devices.relays.outcomes import AboutToChange, RelayOutcome
 from sessions_app import rules
 from sessions_app.models import DeviceSession
@@ -41,7 +41,7 @@ def on_relay_outcome(outcome: RelayOutcome) -> None:
     elif outcome.on:
         _failed_on(session, outcome)
     elif outcome.result == "confirmed" and session.state == State.STOPPING:
-        transition(session, rules.finish(session), now=outcome.at)
+        transition(session, rules.finish(session), now=outcome.at, proof="reading")
 
 
 def _confirmed_on(session: DeviceSession, outcome: RelayOutcome) -> None:
@@ -58,6 +58,7 @@ def _confirmed_on(session: DeviceSession, outcome: RelayOutcome) -> None:
         )
     elif session.state == State.RUNNING:
         DeviceSession.objects.filter(pk=session.pk).update(timer_ends_at=outcome.timer_ends_at)
+        expect_off(session.device_id, session.ends_at)
     else:
         return
     if session.ends_at is not None and _too_short(outcome, session):

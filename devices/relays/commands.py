@@ -26,7 +26,7 @@ def order_on(
     give_up_at: datetime | None = None,
 ) -> RelayCommand:
     """Want ``device`` on, for ``for_s`` seconds from its confirmation or until ``until``. Supersedes what was open."""
-    Device.objects.filter(pk=device.pk).update(must_be_off_since=None, off_expected_at=None)
+    Device.objects.filter(pk=device.pk).update(must_be_off_since=None)
     return _order(
         device,
         RelayCommand(on=True, reason=reason, wanted_by=wanted_by, on_for_s=for_s, on_until=until, give_up_at=give_up_at),

@@ -54,12 +54,20 @@ def _changes(
 
 
 def _duty(device: Device, reading: ChannelReading, asked_at: datetime) -> None:
-    """A relay that must be off and is not is switched off; one that is off and has no open command is done with."""
-    if device.must_be_off_since is None or asked_at < device.must_be_off_since:
-        return
+    """A relay that must be off and is not is switched off; one that is off and has no open command is done with.
+
+    A relay that is on while nobody has paid (late ON, wall button, another app) must be off too, unless staff has the
+    device in maintenance or does not sell it.
+    """
     if RelayCommand.objects.filter(device=device, state__in=OPEN).exists():
         return
-    if reading.output:
+    if reading.output and _is_stray(device, asked_at):
         order_off(device, reason="stray_on", wanted_by="")
-    elif reading.output is False:
+    elif reading.output is False and device.must_be_off_since is not None and asked_at >= device.must_be_off_since:
         Device.objects.filter(pk=device.pk).update(must_be_off_since=None)
+
+
+def _is_stray(device: Device, asked_at: datetime) -> bool:
+    if device.must_be_off_since is not None:
+        return asked_at >= device.must_be_off_since
+    return device.off_expected_at is None and device.active and device.maintenance_since is None

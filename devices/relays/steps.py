@@ -53,11 +53,16 @@ def next_step(
         off_expected_at = None
     if account.free_at is not None and account.free_at > now:
         return _gap(account, commands, account.free_at)
-    queued = [one for one in commands if one.state == CommandState.QUEUED]
+    queued = [one for one in commands if one.state == CommandState.QUEUED and not _too_late(one, now)]
     due = sorted((one for one in queued if one.next_at <= now), key=lambda one: _rank(one, now))
     if due:
         return _sending(due, account, numbers)
     return _reading(account, commands, queued, off_expected_at, now, numbers)
+
+
+def _too_late(command: RelayCommand, now: datetime) -> bool:
+    """An ON whose start window is over is not sent any more; whoever wanted it is about to say OFF."""
+    return command.on and command.give_up_at is not None and command.give_up_at <= now
 
 
 def _gap(account: ShellyAccount, commands: Sequence[RelayCommand], free_at: datetime) -> Wait:

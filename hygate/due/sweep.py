@@ -22,6 +22,7 @@ from hygate.models import Heartbeat
 BATCH = 200
 MOST_BATCHES = 10
 TOGETHER_S = 0.05
+WORKER_BEAT_S = 5.0
 HEARTBEAT = "sweep"
 """Written by the sweep that beat starts; the fallback's own sweeps do not count as it."""
 log = structlog.get_logger(__name__)
@@ -101,6 +102,7 @@ class FallbackSweep:
         self._name = name
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="fallback")
         self._stop = threading.Event()
+        self._beaten_at = -WORKER_BEAT_S
 
     def start(self) -> None:
         threading.Thread(target=self._watch, name="fallback-sweep", daemon=True).start()
@@ -120,7 +122,9 @@ class FallbackSweep:
 
     def _look(self) -> None:
         close_old_connections()
-        beat(f"worker:{self._name}")
+        if time.monotonic() - self._beaten_at > WORKER_BEAT_S:
+            beat(f"worker:{self._name}")
+            self._beaten_at = time.monotonic()
         if silent_for_s() > settings.NUMBERS.sweep_silence_s:
             sweep(self._run_here)
 

@@ -1,0 +1,253 @@
+"""The engine: claims, leases, tokens, chunks, wake-ups, quarantine and the fallback sweep."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from hygate import clock
+from hygate.due import Claim, Handler, Queue, hand_back, still_mine, wake, wakeups
+from hygate.due import registry as due_registry
+from hygate.due.claims import claim
+from hygate.due.running import POISON_AFTER, run
+from hygate.due.sweep import FallbackSweep, beat, chunks, silent_for_s, sweep
+from hygate.models import AuditEvent
+from sessions_app.models import WebhookEvent
+
+LEASE_S = 8.0
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def row(seconds: float = 0, name: str | None = None) -> WebhookEvent:
+    return WebhookEvent.objects.create(
+        event_id=name or f"evt_{uuid.uuid4()}", kind="test", due_at=clock.now() + timedelta(seconds=seconds)
+    )
+
+
+class Recorder:
+    """An ``advance`` that notes what it was given and finishes the rows, unless they are poisoned."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[int]] = []
+        self.poison: set[int] = set()
+
+    def __call__(self, claims: Sequence[Claim]) -> None:
+        self.seen.append([one.pk for one in claims])
+        if any(one.pk in self.poison for one in claims):
+            raise RuntimeError("nobody foresaw this")
+        WebhookEvent.objects.filter(still_mine(WebhookEvent, claims)).update(due_at=None)
+
+    @property
+    def rows(self) -> list[int]:
+        return sorted(pk for chunk in self.seen for pk in chunk)
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def handler(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Handler:
+    """The only handler there is, for the length of a test."""
+    made = Handler(WebhookEvent, recorder, Queue.MONEY, lambda: LEASE_S)
+    monkeypatch.setattr(due_registry, "_handlers", {made.label: made})
+    return made
+
+
+def test_a_claimed_row_is_not_claimed_again_until_its_lease_is_over(handler: Handler, manual_clock: Any) -> None:
+    row()
+    assert len(claim(handler, limit=10)) == 1
+    assert claim(handler, limit=10) == []
+    manual_clock.sleep(LEASE_S + 0.1)
+    assert len(claim(handler, limit=10)) == 1
+
+
+def test_a_claim_never_touches_business_time(handler: Handler, manual_clock: Any) -> None:
+    made = row()
+    claim(handler, limit=10)
+    due_at = WebhookEvent.objects.values_list("due_at", flat=True).get(pk=made.pk)
+    assert due_at == made.due_at
+
+
+def test_an_outsider_s_new_token_makes_the_holder_s_write_match_nothing(handler: Handler, manual_clock: Any) -> None:
+    made = row()
+    held = claim(handler, limit=10)
+    WebhookEvent.objects.filter(pk=made.pk).update(claim_token=uuid.uuid4(), claimed_until=None)
+    assert not WebhookEvent.objects.filter(still_mine(WebhookEvent, held)).update(due_at=None)
+
+
+def test_handing_back_frees_only_what_is_still_ours(handler: Handler, manual_clock: Any) -> None:
+    made = row()
+    old = claim(handler, limit=10)
+    manual_clock.sleep(LEASE_S + 0.1)
+    new = claim(handler, limit=10)
+    hand_back(handler, old)
+    assert WebhookEvent.objects.get(pk=made.pk).claimed_until is not None
+    hand_back(handler, new)
+    assert WebhookEvent.objects.get(pk=made.pk).claimed_until is None
+
+
+def test_rows_due_within_a_second_are_waited_for_and_done_on_their_moment(
+    handler: Handler, recorder: Recorder, manual_clock: Any
+) -> None:
+    soon, far = row(0.7), row(5)
+    sweep(run)
+    assert recorder.rows == [soon.pk]
+    assert manual_clock.now() >= soon.due_at
+    assert WebhookEvent.objects.get(pk=far.pk).due_at is not None
+
+
+def test_overdue_rows_share_chunks_and_later_ones_are_kept_apart_by_their_moments(manual_clock: Any) -> None:
+    now, token = clock.now(), uuid.uuid4()
+    late = [Claim("x", pk, token, now - timedelta(seconds=pk)) for pk in range(30)]
+    apart = [Claim("x", 100, token, now + timedelta(seconds=0.2)), Claim("x", 101, token, now + timedelta(seconds=0.9))]
+    assert [len(chunk) for chunk in chunks([*late, *apart], 25)] == [25, 5, 1, 1]
+
+
+def test_one_poisoned_row_does_not_hold_up_its_chunk(handler: Handler, recorder: Recorder, manual_clock: Any) -> None:
+    rows = [row() for _ in range(5)]
+    recorder.poison = {rows[2].pk}
+    sweep(run)
+    undone = WebhookEvent.objects.filter(due_at__isnull=False).values_list("pk", flat=True)
+    assert list(undone) == [rows[2].pk]
+
+
+def test_five_unexpected_errors_set_a_row_aside_for_ten_minutes(
+    handler: Handler, recorder: Recorder, manual_clock: Any
+) -> None:
+    made = row()
+    recorder.poison = {made.pk}
+    for _ in range(POISON_AFTER):
+        sweep(run)
+        manual_clock.sleep(60)
+    calls = len(recorder.seen)
+    sweep(run)
+    assert len(recorder.seen) == calls
+    assert AuditEvent.objects.filter(kind="row_quarantined").count() == 1
+    manual_clock.sleep(600)
+    recorder.poison = set()
+    sweep(run)
+    assert WebhookEvent.objects.get(pk=made.pk).due_at is None
+
+
+def test_a_row_that_must_switch_off_is_never_set_aside(recorder: Recorder, manual_clock: Any) -> None:
+    stubborn = Handler(WebhookEvent, recorder, Queue.MONEY, lambda: LEASE_S, never_quarantine=lambda _row: True)
+    made = row()
+    recorder.poison = {made.pk}
+    for _ in range(POISON_AFTER + 3):
+        run(stubborn, claim(stubborn, limit=1))
+        manual_clock.sleep(31)
+    assert len(recorder.seen) == POISON_AFTER + 3
+
+
+def test_a_dispatch_that_fails_leaves_the_rows_free_for_others(handler: Handler, manual_clock: Any) -> None:
+    def broker_down(_handler: Handler, _chunk: list[Claim]) -> None:
+        raise ConnectionError("refused")
+
+    row()
+    sweep(broker_down)
+    assert len(claim(handler, limit=10)) == 1
+
+
+def test_a_sweep_takes_everything_due_however_much_there_is(
+    handler: Handler, recorder: Recorder, manual_clock: Any
+) -> None:
+    now = clock.now()
+    WebhookEvent.objects.bulk_create(WebhookEvent(event_id=f"e{n}", kind="t", due_at=now) for n in range(450))
+    assert sweep(run) == 450
+    assert not WebhookEvent.objects.filter(due_at__isnull=False).exists()
+
+
+@pytest.fixture
+def hints() -> Iterator[list[tuple[str, list[int]]]]:
+    carried: list[tuple[str, list[int]]] = []
+    arrived = threading.Event()
+
+    def publisher(label: str, pks: list[int]) -> None:
+        carried.append((label, pks))
+        arrived.set()
+
+    wakeups.publish_with(publisher)
+    carried_event[0] = arrived
+    yield carried
+    wakeups.publish_with(None)
+
+
+carried_event: list[threading.Event] = [threading.Event()]
+
+
+def test_a_wake_up_leaves_only_after_the_commit(hints: list[tuple[str, list[int]]], manual_clock: Any) -> None:
+    with transaction.atomic():
+        made = row()
+        wake(made)
+        assert not carried_event[0].wait(0.05)
+    assert carried_event[0].wait(2)
+    assert hints == [("sessions_app.webhookevent", [made.pk])]
+
+
+def test_a_wake_up_of_a_transaction_that_failed_is_never_sent(
+    hints: list[tuple[str, list[int]]], manual_clock: Any
+) -> None:
+    with pytest.raises(RuntimeError), transaction.atomic():
+        wake(row())
+        raise RuntimeError
+    assert not carried_event[0].wait(0.05)
+
+
+def test_a_broker_that_raises_costs_a_hint_and_nothing_else(manual_clock: Any) -> None:
+    raised = threading.Event()
+
+    def broken(_label: str, _pks: list[int]) -> None:
+        raised.set()
+        raise ConnectionError("black hole")
+
+    wakeups.publish_with(broken)
+    try:
+        wake(row())
+        assert raised.wait(2)
+    finally:
+        wakeups.publish_with(None)
+
+
+def test_the_fallback_sweeps_only_while_nobody_else_does(
+    handler: Handler, recorder: Recorder, manual_clock: Any
+) -> None:
+    watch = FallbackSweep("money", threads=1)
+    made = row()
+    beat("sweep")
+    watch._look()
+    assert recorder.seen == []
+    manual_clock.sleep(4)
+    watch._look()
+    watch._pool.shutdown(wait=True)
+    assert recorder.rows == [made.pk]
+    assert silent_for_s("worker:money") < 10
+
+
+def test_claims_of_threads_never_overlap(handler: Handler) -> None:
+    """Real time, real threads: on SQLite and PostgreSQL a row has one holder."""
+    WebhookEvent.objects.bulk_create(WebhookEvent(event_id=f"c{n}", kind="t", due_at=clock.now()) for n in range(60))
+    taken: list[int] = []
+    lock = threading.Lock()
+    start = threading.Barrier(4)
+
+    def grab() -> None:
+        start.wait()
+        while mine := claim(handler, limit=7):
+            with lock:
+                taken.extend(one.pk for one in mine)
+        connection.close()
+
+    threads = [threading.Thread(target=grab) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(taken) == len(set(taken)) == 60
