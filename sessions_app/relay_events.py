@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import structlog
+from django.conf import settings
 
 from devices.relays.commands import expect_off, order_on, session_of
 from devices.relays.outcomes import AboutToChange, RelayOutcome
@@ -45,14 +46,18 @@ def on_relay_outcome(outcome: RelayOutcome) -> None:
 
 
 def _confirmed_on(session: DeviceSession, outcome: RelayOutcome) -> None:
-    """The minutes count from the confirmed ON. A timer that would end them early is armed anew with what is left."""
+    """The minutes count from the confirmed ON: since when the relay is proven to give power, never from the asking.
+
+    A timer that would end them early is armed anew with what is left.
+    """
     if session.state == State.STARTING:
-        ends_at = outcome.at + timedelta(seconds=session.duration_s)
+        started_at = outcome.on_since or outcome.at
+        ends_at = started_at + timedelta(seconds=session.duration_s)
         transition(
             session,
             Move(State.RUNNING),
             now=outcome.at,
-            started_at=outcome.at,
+            started_at=started_at,
             ends_at=ends_at,
             timer_ends_at=outcome.timer_ends_at,
         )
@@ -69,7 +74,8 @@ def _too_short(outcome: RelayOutcome, session: DeviceSession) -> bool:
     assert session.ends_at is not None
     if outcome.timer_ends_at is None:
         return False
-    return outcome.timer_ends_at < session.ends_at + timedelta(seconds=REARM_SLACK_S)
+    slack_s = min(REARM_SLACK_S, settings.NUMBERS.timer_margin_s - 1)
+    return outcome.timer_ends_at < session.ends_at + timedelta(seconds=slack_s)
 
 
 def _failed_on(session: DeviceSession, outcome: RelayOutcome) -> None:

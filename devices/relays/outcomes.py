@@ -11,8 +11,9 @@ from typing import Literal
 class RelayOutcome:
     """What became of a command: published inside the transaction that records it.
 
-    ``at`` is when the confirming reading was fetched; ``timer_ends_at`` when the relay's own timer will switch it off
-    (from the reading where it shows the timer, else from the moment of sending).
+    ``at`` is when the confirming reading was fetched; ``on_since`` since when it shows the relay on (``at`` where it does
+    not say); ``timer_ends_at`` when the relay's own timer will switch it off (from the reading where it shows the timer,
+    else from the moment of sending).
     """
 
     command_id: int
@@ -22,6 +23,7 @@ class RelayOutcome:
     result: Literal["confirmed", "failed"]
     at: datetime
     error: str = ""
+    on_since: datetime | None = None
     timer_ends_at: datetime | None = None
 
 

@@ -15,6 +15,7 @@ from devices.relays.commands import session_of
 from devices.relays.models import AttemptOutcome, CommandState
 from devices.relays.outcomes import AboutToChange, RelayOutcome
 from devices.shelly.errors import BadKey, CloudDown, NotConfirmed, RateLimited, ShellyError, TimedOut
+from devices.shelly.readings import ChannelReading
 from hygate import audit
 from hygate.due import outcomes
 
@@ -130,7 +131,7 @@ def _read_back(command: RelayCommand, request: Request, answer: Answer, now: dat
     if command.state != CommandState.ACCEPTED:
         return
     if status is not None and reading is not None and rules.proves(command, reading, status.mark, request.started_at):
-        _confirm(command, answer, rules.timer_end(command, _armed_s(command), reading), reading.timer_ends_at)
+        _confirm(command, answer, reading)
         return
     again_at = rules.next_read(command, now)
     if again_at is not None:
@@ -152,13 +153,12 @@ def _armed_s(command: RelayCommand) -> int | None:
     return last.timer_s if last is not None else None
 
 
-def _confirm(
-    command: RelayCommand, answer: Answer, timer_ends_at: datetime | None, shown_timer: datetime | None
-) -> None:
-    at = answer.finished_at
+def _confirm(command: RelayCommand, answer: Answer, reading: ChannelReading) -> None:
+    at, armed_s = answer.finished_at, _armed_s(command)
+    shown_timer = reading.timer_ends_at is not None
     _move(command, CommandState.CONFIRMED, confirmed_at=at, closed_at=at, last_error="")
     if command.on:
-        Device.objects.filter(pk=command.device_id).update(failed_last=False, timer_unproven=shown_timer is None)
+        Device.objects.filter(pk=command.device_id).update(failed_last=False, timer_unproven=not shown_timer)
     else:
         Device.objects.filter(pk=command.device_id).update(failed_last=False, must_be_off_since=None)
     audit.write(
@@ -167,7 +167,7 @@ def _confirm(
         device=command.device_id,
         command=command.pk,
         latency_ms=answer.latency_ms,
-        timer_shown=shown_timer is not None,
+        timer_shown=shown_timer,
     )
     outcomes.publish(
         RelayOutcome(
@@ -177,7 +177,8 @@ def _confirm(
             command.wanted_by,
             "confirmed",
             at,
-            timer_ends_at=timer_ends_at,
+            on_since=rules.on_since(command, armed_s, reading, at, settings.NUMBERS) if command.on else None,
+            timer_ends_at=rules.timer_end(command, armed_s, reading),
         )
     )
 

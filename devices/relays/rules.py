@@ -99,13 +99,27 @@ def next_read(command: RelayCommand, now: datetime) -> datetime | None:
 
 def timer_end(command: RelayCommand, armed_s: int | None, reading: ChannelReading) -> datetime | None:
     """When the relay's own timer switches it off: as the reading shows it, else from the last sending."""
-    if not command.on:
+    if not command.on or command.last_sent_at is None or armed_s is None:
         return None
-    if reading.timer_ends_at is not None:
-        return reading.timer_ends_at
-    if command.last_sent_at is None or armed_s is None:
-        return None
-    return command.last_sent_at + timedelta(seconds=armed_s)
+    by_us = command.last_sent_at + timedelta(seconds=armed_s)
+    shown = reading.timer_ends_at
+    return shown if shown is not None and abs(shown - by_us) <= timedelta(seconds=armed_s) else by_us
+
+
+def on_since(
+    command: RelayCommand, armed_s: int | None, reading: ChannelReading, at: datetime, numbers: Numbers
+) -> datetime:
+    """From when a confirmed ON counts: the start of its timer as the reading shows it, else the reading itself.
+
+    The start of the timer holds only for a prompt confirmation (one gap and one reading later): a guest who was shown
+    "switching on" for longer must not lose those seconds. A start before we sent, or after we read, comes from a device
+    whose clock is off and is not believed.
+    """
+    if reading.timer_ends_at is None or armed_s is None or command.last_sent_at is None:
+        return at
+    began = max(reading.timer_ends_at - timedelta(seconds=armed_s), command.last_sent_at)
+    prompt = at - began <= timedelta(seconds=numbers.gap_s + numbers.read_timeout_s)
+    return began if prompt and began <= at else at
 
 
 def gap_s(wide_until: datetime | None, now: datetime, numbers: Numbers) -> float:
