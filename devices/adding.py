@@ -36,7 +36,7 @@ def add_devices(
     account: ShellyAccount, choices: Iterable[Choice], location: Location, *, by: str = "hygate"
 ) -> list[Device]:
     """Create a Device and its code for each choice; those that exist already are left as they are."""
-    found = {(row["shelly_id"], int(row["channel"])): row for row in account.found}
+    found = {(row["shelly_id"], row["channel"]): row for row in account.found if row["channel"] is not None}
     added = []
     with transaction.atomic():
         there = set(Device.objects.filter(account=account).values_list("shelly_id", "channel"))

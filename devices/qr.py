@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Sequence
+from typing import Any
 
 import qrcode
 from qrcode.constants import ERROR_CORRECT_Q
@@ -15,7 +17,7 @@ QUIET_MODULES = 4
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def _code(url: str) -> qrcode.QRCode:
+def _code(url: str) -> qrcode.QRCode[Any]:
     """A quarter of the label may be scratched away and it still reads (level Q)."""
     code = qrcode.QRCode(error_correction=ERROR_CORRECT_Q, border=QUIET_MODULES, box_size=PIXELS_A_MODULE)
     code.add_data(url)
@@ -42,7 +44,7 @@ def png(url: str) -> bytes:
     )
 
 
-def _bits(modules: list[bool | None]) -> bytes:
+def _bits(modules: Sequence[bool | None]) -> bytes:
     """One line of pixels: the filter byte, then a bit a pixel, dark as 0."""
     pixels = "".join(("0" if dark else "1") * PIXELS_A_MODULE for dark in modules)
     pixels += "0" * (-len(pixels) % 8)

@@ -20,11 +20,13 @@ def _keep_our_logging(**_: Any) -> None:
 
 @worker_init.connect
 def _start_fallback(sender: Any = None, **_: Any) -> None:
+    from hygate.checks import refuse_bad_settings
     from hygate.due.sweep import FallbackSweep
 
+    refuse_bad_settings()
     queues = ",".join(sorted(str(queue) for queue in getattr(sender, "app", app).amqp.queues.consume_from))
-    app.fallback = FallbackSweep(queues or "worker")  # type: ignore[attr-defined]
-    app.fallback.start()  # type: ignore[attr-defined]
+    app.fallback = FallbackSweep(queues or "worker")
+    app.fallback.start()
 
 
 @worker_shutdown.connect
@@ -59,9 +61,7 @@ def wake(label: str, pks: list[int]) -> None:
 
 
 def _send_chunk(handler: Any, chunk: list[Any]) -> None:
-    run_chunk.apply_async(
-        args=[handler.label, [one.as_json() for one in chunk]], queue=str(handler.queue), retry=False
-    )
+    run_chunk.apply_async(args=[handler.label, [one.as_json() for one in chunk]], queue=str(handler.queue), retry=False)
 
 
 def publish_wake_up(label: str, pks: list[int]) -> None:

@@ -22,9 +22,7 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
-        return self.create_user(
-            email, password, is_staff=True, is_superuser=True, role=Role.ADMINISTRATOR, **fields
-        )
+        return self.create_user(email, password, is_staff=True, is_superuser=True, role=Role.ADMINISTRATOR, **fields)
 
 
 class Role(models.TextChoices):

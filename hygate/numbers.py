@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from hygate import env
 
@@ -51,8 +52,9 @@ def from_environment() -> Numbers:
     for name, field in Numbers.__dataclass_fields__.items():
         least, most = LIMITS.get(name, (0, 10**7))
         variable = f"HYGATE_{name.upper()}"
+        default: Any = field.default
         if field.type == "int":
-            chosen[name] = env.whole(variable, int(field.default), least=least, most=most)  # type: ignore[call-overload]
+            chosen[name] = env.whole(variable, default, least=least, most=most)
         else:
-            chosen[name] = env.seconds(variable, float(field.default), least=least, most=most)  # type: ignore[arg-type]
+            chosen[name] = env.seconds(variable, default, least=least, most=most)
     return Numbers(**chosen)  # type: ignore[arg-type]

@@ -21,11 +21,6 @@ def may(user: Any, perm: Perm) -> bool:
     return isinstance(user, User) and user.is_active and (perm == "staff" or user.is_administrator)
 
 
-def actor(user: Any) -> str:
-    """How the audit log names a person: by number, because it outlives names and keeps no e-mail address."""
-    return f"user:{user.pk}"
-
-
 def staff_only(view: View) -> View:
     return guarded("staff", view)
 

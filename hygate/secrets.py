@@ -38,7 +38,7 @@ def decrypt(token: str) -> str:
         raise SecretUnreadable("A stored secret cannot be read: its key is missing from HYGATE_FIELD_KEYS.") from error
 
 
-class EncryptedTextField(models.TextField):
+class EncryptedTextField(models.TextField):  # type: ignore[type-arg]  # not subscriptable at run time
     """Text that is ciphertext in the database and plain in Python. It cannot be searched."""
 
     def get_prep_value(self, value: Any) -> Any:

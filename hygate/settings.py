@@ -127,7 +127,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "hygate" / "static"]
-STATIC_ROOT = VAR_DIR / "static"
+STATIC_ROOT = None  # whitenoise serves from the apps themselves; nothing is collected
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_MAX_AGE = 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE

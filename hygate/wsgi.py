@@ -6,5 +6,8 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from hygate.checks import refuse_bad_settings
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hygate.settings")
 application = get_wsgi_application()
+refuse_bad_settings()

@@ -99,9 +99,9 @@ class Payment(Due):
 
     checkout_key = models.CharField(max_length=80, unique=True)
     checkout_params = EncryptedTextField()
-    checkout_id = models.CharField(max_length=120, unique=True, null=True, blank=True)  # noqa: DJ001 - unique
+    checkout_id = models.CharField(max_length=120, unique=True, null=True, blank=True)
     checkout_url = models.TextField(blank=True, default="")
-    intent_id = models.CharField(max_length=120, unique=True, null=True, blank=True)  # noqa: DJ001 - unique
+    intent_id = models.CharField(max_length=120, unique=True, null=True, blank=True)
     method = models.CharField(max_length=40, blank=True, default="")
     settled_by = models.CharField(max_length=20, blank=True, default="")
     failure = models.CharField(max_length=80, blank=True, default="")
@@ -119,9 +119,7 @@ class Payment(Due):
     class Meta:
         ordering: ClassVar = ["-created_at", "-id"]
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                name="one_start_order", fields=["session"], condition=Q(purpose=Purpose.START)
-            ),
+            models.UniqueConstraint(name="one_start_order", fields=["session"], condition=Q(purpose=Purpose.START)),
             models.CheckConstraint(name="payment_status_known", condition=Q(status__in=PaymentStatus.values)),
             models.CheckConstraint(name="payment_amount", condition=Q(amount_minor__gte=1)),
             models.CheckConstraint(name="captured_at_most_price", condition=Q(captured_minor__lte=F("amount_minor"))),
@@ -157,7 +155,7 @@ class Refund(Due):
     amount_minor = models.PositiveIntegerField()
     reason = models.CharField(max_length=40)
     status = models.CharField(max_length=10, choices=RefundStatus, default=RefundStatus.OWED)
-    stripe_id = models.CharField(max_length=120, unique=True, null=True, blank=True)  # noqa: DJ001 - unique
+    stripe_id = models.CharField(max_length=120, unique=True, null=True, blank=True)
     key_number = models.PositiveSmallIntegerField(default=1)
     created_at = models.DateTimeField(default=clock.now)
     requested_at = models.DateTimeField(null=True, blank=True)

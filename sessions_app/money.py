@@ -45,7 +45,7 @@ def charge_for(price_minor: int, delivered: int, bought_s: int) -> int:
 
 
 def charges(orders: Iterable[tuple[int, int]], delivered: int) -> list[int]:
-    """What each ``(price_minor, duration_s)`` order may keep when ``delivered`` seconds are spread over them in turn."""
+    """What each ``(price_minor, duration_s)`` order may keep; ``delivered`` seconds are spread over them in turn."""
     left, kept = delivered, []
     for price_minor, duration_s in orders:
         share = min(left, duration_s)

@@ -31,7 +31,7 @@ def advance(claims: Sequence[Claim]) -> None:
     """The engine's entry: make every move that is due among ``claims``, in one transaction."""
     with transaction.atomic():
         now = clock.now()
-        mine = still_mine(DeviceSession, claims)
+        mine = still_mine(claims)
         rows = DeviceSession.objects.select_for_update(of=("self",)).select_related("device__location").filter(mine)
         for session in rows.order_by("device_id"):
             step(session, now=now, token=session.claim_token)
@@ -153,7 +153,4 @@ def _audit(session: DeviceSession, before: State, by: str, proof: str) -> None:
         data["ends_at"] = session.ends_at.isoformat()
     if session.delivered_s is not None:
         data["delivered_s"] = session.delivered_s
-    audit.write(
-        f"session_{session.state}", actor=by, session=session.pk, device=session.device_id, **data
-    )
-
+    audit.write(f"session_{session.state}", actor=by, session=session.pk, device=session.device_id, **data)

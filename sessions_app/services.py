@@ -101,7 +101,11 @@ def _hold(device: Device, plan: UsagePlan) -> DeviceSession:
     found = availability(device, now)
     if found.kind != "free":
         raise CannotBuy(found.kind, found.until)
-    if plan.device_id != device.pk or not plan.active or plan.price_minor < money.minimum_minor(device.location.currency):
+    if (
+        plan.device_id != device.pk
+        or not plan.active
+        or plan.price_minor < money.minimum_minor(device.location.currency)
+    ):
         raise CannotBuy("not_for_sale")
     token = secrets.token_urlsafe(32)
     session = DeviceSession.objects.create(
@@ -221,7 +225,7 @@ def force_end(session: DeviceSession, user: User, reason: str) -> bool:
 def retry_activation(session: DeviceSession, user: User, reason: str) -> bool:
     """Send the ON again at once instead of waiting for its next round."""
 
-    def move(fresh: DeviceSession, now: datetime) -> bool:
+    def move(fresh: DeviceSession, _now: datetime) -> bool:
         if fresh.state not in POWERED or not retry_now(fresh.device):
             return False
         _staff_acted("retry_activation", fresh, user, reason)

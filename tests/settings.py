@@ -1,13 +1,21 @@
-"""The product's settings, pointed at its simulators before they are read; a real site's shell changes nothing here."""
+"""The product's settings, pointed at its simulators before they are read; a real site's shell changes nothing here.
+
+``HYGATE_TEST_PG_URL`` runs the same tests on that PostgreSQL server instead of SQLite.
+"""
 
 from __future__ import annotations
 
 import os
+import tempfile
 
 from hygate.demo.environment import SITE
 
 for _name in [name for name in os.environ if name.startswith((*SITE, "HYGATE_VAR_DIR"))]:
-    del os.environ[_name]
+    if _name != "HYGATE_TEST_PG_URL":
+        del os.environ[_name]
 os.environ["HYGATE_SIMULATED"] = "1"
+os.environ["HYGATE_VAR_DIR"] = tempfile.mkdtemp(prefix="hygate-test-")
+if os.environ.get("HYGATE_TEST_PG_URL"):
+    os.environ["DATABASE_URL"] = os.environ["HYGATE_TEST_PG_URL"]
 
 from hygate.settings import *  # noqa: E402, F403

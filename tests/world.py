@@ -26,7 +26,7 @@ STRIP = "34987aaaa002"
 
 
 class World:
-    """``go(seconds)`` lets time pass as the workers would; ``buy()`` is a guest; ``relay()`` and ``money()`` witness."""
+    """``go(seconds)`` lets time pass as the workers would; ``buy()`` is a guest; the ledgers are the witnesses."""
 
     def __init__(self, settings: Any, manual: clock.ManualClock, *, lively: bool = True) -> None:
         self.settings, self.manual = settings, manual
@@ -91,12 +91,12 @@ class World:
         self.manual.set(max(self.now, target))
 
     def _next_moment(self) -> datetime | None:
-        moments = []
+        moments: list[datetime] = []
         for handler in handlers():
-            for due_at, until in handler.model._default_manager.filter(due_at__isnull=False).values_list(
-                "due_at", "claimed_until"
-            ):
-                moments.append(max(due_at, until + timedelta(milliseconds=1)) if until else due_at)
+            rows = handler.model._default_manager.filter(due_at__isnull=False)
+            for due_at, until in rows.values_list("due_at", "claimed_until"):
+                if due_at is not None:
+                    moments.append(max(due_at, until + timedelta(milliseconds=1)) if until else due_at)
         return min(moments, default=None)
 
     # -- a guest
@@ -113,7 +113,8 @@ class World:
 
     def at_checkout(self, payment: Payment, way: str) -> dict[str, Any]:
         payment.refresh_from_db()
-        return self.ctl(self.stripe_server, "POST", f"/_ctl/checkout/{payment.checkout_id}/{way}")
+        answer: dict[str, Any] = self.ctl(self.stripe_server, "POST", f"/_ctl/checkout/{payment.checkout_id}/{way}")
+        return answer
 
     def tell(self, session: DeviceSession) -> None:
         """The guest's browser comes back to the success page."""
@@ -154,9 +155,7 @@ class World:
     def money(self) -> list[tuple[str, int]]:
         """What really happened to money: (kind, amount)."""
         kinds = ("authorized", "captured", "voided", "refunded")
-        return [
-            (entry["kind"], entry["amount"]) for entry in self.ledger(self.stripe_server) if entry["kind"] in kinds
-        ]
+        return [(entry["kind"], entry["amount"]) for entry in self.ledger(self.stripe_server) if entry["kind"] in kinds]
 
 
 def kinds_of(session: DeviceSession) -> list[str]:

@@ -20,6 +20,6 @@ NOT_NEEDED = Headroom(True, "below the high-power threshold")
 NOT_CONFIGURED = Headroom(False, "not configured")
 
 
-def headroom(device: Device, now: datetime) -> Headroom:
+def headroom(device: Device, now: datetime) -> Headroom:  # noqa: ARG001 - the question is always about a moment
     """Whether the site can carry ``device`` at ``now``. Fails closed: no energy source means no for high power."""
     return NOT_CONFIGURED if device.is_high_power else NOT_NEEDED

@@ -29,7 +29,9 @@ def order_on(
     Device.objects.filter(pk=device.pk).update(must_be_off_since=None)
     return _order(
         device,
-        RelayCommand(on=True, reason=reason, wanted_by=wanted_by, on_for_s=for_s, on_until=until, give_up_at=give_up_at),
+        RelayCommand(
+            on=True, reason=reason, wanted_by=wanted_by, on_for_s=for_s, on_until=until, give_up_at=give_up_at
+        ),
     )
 
 

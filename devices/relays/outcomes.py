@@ -11,9 +11,8 @@ from typing import Literal
 class RelayOutcome:
     """What became of a command: published inside the transaction that records it.
 
-    ``at`` is when the confirming reading was fetched; ``on_since`` since when it shows the relay on (``at`` where it does
-    not say); ``timer_ends_at`` when the relay's own timer will switch it off (from the reading where it shows the timer,
-    else from the moment of sending).
+    ``at`` is when the confirming reading was fetched; ``on_since`` from when the minutes count; ``timer_ends_at`` when
+    the relay's own timer will switch it off (as the reading shows it, else from the moment of sending).
     """
 
     command_id: int

@@ -76,7 +76,7 @@ class _Drain:
 
     def _mine(self, accounts: Sequence[int]) -> QuerySet[ShellyAccount]:
         wanted = set(accounts)
-        return ShellyAccount.objects.filter(still_mine(ShellyAccount, [one for one in self.claims if one.pk in wanted]))
+        return ShellyAccount.objects.filter(still_mine([one for one in self.claims if one.pk in wanted]))
 
     def _renew(self, accounts: Sequence[int], now: datetime) -> list[ShellyAccount]:
         self._mine(accounts).update(claimed_until=now + timedelta(seconds=settings.NUMBERS.lease_relay_s))

@@ -102,7 +102,7 @@ def _next_command_at(queued: Sequence[RelayCommand], off_expected_at: datetime |
     return min(moments, default=None)
 
 
-def _reading(
+def _reading(  # noqa: PLR0917 - the same facts as next_step has
     account: ShellyAccount,
     commands: Sequence[RelayCommand],
     queued: Sequence[RelayCommand],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import models, transaction
+from django.db import transaction
 from django.db.models import Q
 
 from hygate import clock
@@ -57,13 +57,12 @@ def claim(handler: Handler, *, limit: int, ahead_s: float = 0, pks: Iterable[int
         taken = handler.model._default_manager.filter(wanted, pk__in=[pk for pk, _ in chosen]).update(
             claim_token=token, claimed_until=now + clock.seconds(handler.lease_s() + ahead_s)
         )
-    if taken == len(chosen):
-        return [Claim(handler.label, pk, token, due_at) for pk, due_at in chosen]
-    mine = handler.model._default_manager.filter(claim_token=token).values_list("pk", "due_at")
-    return [Claim(handler.label, pk, token, due_at) for pk, due_at in mine]
+    if taken != len(chosen):
+        chosen = list(handler.model._default_manager.filter(claim_token=token).values_list("pk", "due_at"))
+    return [Claim(handler.label, pk, token, due_at or now) for pk, due_at in chosen]
 
 
-def still_mine(model: type[models.Model], claims: Iterable[Claim]) -> Q:
+def still_mine(claims: Iterable[Claim]) -> Q:
     """The rows whose claim still holds: the filter every holder's query and UPDATE starts from."""
     mine = Q(pk__in=[])
     by_token: dict[uuid.UUID, list[int]] = {}
@@ -76,7 +75,7 @@ def still_mine(model: type[models.Model], claims: Iterable[Claim]) -> Q:
 
 def hand_back(handler: Handler, claims: Iterable[Claim]) -> None:
     """Give up the leases that are still ours, leaving business time as it is."""
-    rows = handler.model._default_manager.filter(still_mine(handler.model, claims), claimed_until__isnull=False)
+    rows = handler.model._default_manager.filter(still_mine(claims), claimed_until__isnull=False)
     rows.update(claimed_until=None)
 
 

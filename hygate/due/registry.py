@@ -27,7 +27,8 @@ class Handler:
     ``advance`` gets claims of rows that are due now. It re-checks the tokens, moves rows in a transaction, makes its
     calls outside of any, and writes the outcomes in another transaction. It may be run twice for the same row.
     ``ahead``: the sweep may claim rows a second early, to have them done on the second; not for rows that others give
-    new work meanwhile. ``never_quarantine`` answers for one row whether it must be tried on and on (it has to switch something off).
+    new work meanwhile. ``never_quarantine`` answers for one row whether it must be tried on and on, because it has to
+    switch something off.
     """
 
     model: type[Due]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from hygate import audit, clock
 from hygate.due import Claim, released, still_mine
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 def advance(claims: Sequence[Claim]) -> None:
     """The engine's entry for due orders."""
-    for payment in Payment.objects.select_related("session").filter(still_mine(Payment, claims)):
+    for payment in Payment.objects.select_related("session").filter(still_mine(claims)):
         _advance_one(payment)
 
 
@@ -53,7 +53,8 @@ def _advance_one(payment: Payment) -> None:
         _later(payment, error, now)
 
 
-def _mine(payment: Payment):  # type: ignore[no-untyped-def] # noqa: ANN202 - a queryset of the row under our claim
+def _mine(payment: Payment) -> QuerySet[Payment]:
+    """The row, as long as our claim on it holds."""
     return Payment.objects.filter(pk=payment.pk, claim_token=payment.claim_token)
 
 
@@ -153,7 +154,7 @@ def _refused(payment: Payment, act: Act, error: RequestRefused) -> None:
     """A call that can never succeed: a create frees the slot, a capture ends the session, the rest is looked at."""
     log.error("payment.refused", payment=payment.pk, act=act.value, code=error.code)
     if act == Act.CREATE:
-        checkout.refuse(payment, error)
+        settling.refuse(payment, error)
     elif act == Act.CAPTURE:
         _capture_lost(payment, error.code or error.name)
     else:

@@ -58,7 +58,7 @@ def receive(event: dict[str, Any]) -> None:
             row.save(force_insert=True)
             wake(row)
     except IntegrityError:
-        log.info("webhook.repeated", event=row.event_id)
+        log.info("webhook.repeated", event_id=row.event_id)
 
 
 def _object_of(event: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def _text(thing: dict[str, Any], name: str) -> str:
 
 def advance(claims: Sequence[Claim]) -> None:
     """The engine's entry for received events."""
-    for event in WebhookEvent.objects.filter(still_mine(WebhookEvent, claims)):
+    for event in WebhookEvent.objects.filter(still_mine(claims)):
         try:
             effect = _follow(event)
         except PaymentError as error:

@@ -23,7 +23,7 @@ SETTLED = {"succeeded": RefundStatus.SUCCEEDED, "failed": RefundStatus.FAILED, "
 
 def advance(claims: Sequence[Claim]) -> None:
     """The engine's entry for due refunds."""
-    for refund in Refund.objects.select_related("payment").filter(still_mine(Refund, claims)):
+    for refund in Refund.objects.select_related("payment").filter(still_mine(claims)):
         try:
             _write(refund, _ask(refund))
         except PaymentError as error:

@@ -25,9 +25,7 @@ def want_capture(session: DeviceSession, now: datetime) -> None:
 def settle_session(session: DeviceSession, now: datetime, *, by: str) -> None:
     """Rules 1 to 4: charge for what was delivered, give back the rest. Never waits for OFF to be confirmed."""
     orders = list(session.payments.select_for_update().order_by("id"))
-    keeps = money.charges(
-        [(order.amount_minor, order.duration_s) for order in orders], session.delivered_s or 0
-    )
+    keeps = money.charges([(order.amount_minor, order.duration_s) for order in orders], session.delivered_s or 0)
     for order, kept in zip(orders, keeps, strict=True):
         charge = order.amount_minor if _keeps_all(session) else kept
         settle_order(order, charge, now, session=session, by=by)

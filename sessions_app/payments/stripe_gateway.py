@@ -36,7 +36,7 @@ def client() -> stripe.StripeClient:
                 base_addresses=addresses,
                 max_network_retries=0,
                 http_client=stripe.RequestsClient(
-                    timeout=(settings.NUMBERS.stripe_connect_s, settings.NUMBERS.stripe_timeout_s)  # type: ignore[arg-type]
+                    timeout=(settings.NUMBERS.stripe_connect_s, settings.NUMBERS.stripe_timeout_s)
                 ),
             )
             _client_for = wanted
@@ -91,15 +91,11 @@ class StripeGateway:
         )
 
     def read_intent(self, intent_id: str) -> g.Intent:
-        return _intent(
-            _named(lambda: client().v1.payment_intents.retrieve(intent_id, {"expand": ["latest_charge"]}))
-        )
+        return _intent(_named(lambda: client().v1.payment_intents.retrieve(intent_id, {"expand": ["latest_charge"]})))
 
     def capture(self, intent_id: str, amount_minor: int, *, key: str) -> g.Intent:
         params: Any = {"amount_to_capture": amount_minor, "expand": ["latest_charge"]}
-        return _intent(
-            _named(lambda: client().v1.payment_intents.capture(intent_id, params, {"idempotency_key": key}))
-        )
+        return _intent(_named(lambda: client().v1.payment_intents.capture(intent_id, params, {"idempotency_key": key})))
 
     def cancel(self, intent_id: str, *, key: str) -> g.Intent:
         return _intent(_named(lambda: client().v1.payment_intents.cancel(intent_id, {}, {"idempotency_key": key})))

@@ -71,7 +71,7 @@ def check_one_whole_sale(world: World, session: DeviceSession) -> None:
     assert world.relay()[-1] == (False, "request")
     on_at, off_at = (entry["t"] for entry in world.ledger(world.shelly_server, "relay")[-2:])
     assert off_at - on_at >= DURATION_S
-    off_request = [entry["t"] for entry in world.switched() if not _is_on(entry)][0]
+    off_request = next(entry["t"] for entry in world.switched() if not _is_on(entry))
     assert 0 <= off_request - session.ends_at.timestamp() <= 1.0
 
 

@@ -31,6 +31,7 @@ class Workers:
 
     def __init__(self, var: Path, **settings: Any) -> None:
         self.environment = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "hygate.settings",
             "HYGATE_SIMULATED": "1",
             "HYGATE_VAR_DIR": str(var),
             "DATABASE_URL": database_url(),

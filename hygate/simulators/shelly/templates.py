@@ -38,7 +38,7 @@ def gen1(id: str, model: str, name: str | None, mode: str, channels: int) -> Ans
     return info, settings, {**status, "ram_total": 50720, "ram_free": 37372, "uptime": 0}
 
 
-def gen2(id: str, model: str, name: str | None, mode: str, channels: int, gen: int) -> Answers:
+def gen2(id: str, model: str, name: str | None, mode: str, channels: int, gen: int) -> Answers:  # noqa: PLR0917
     """(shelly, settings, status) of a Gen2+ device; profile ``cover`` has a cover, ``sensor`` only measures."""
     mac = id.upper()
     info: dict[str, Any] = {"name": name, "id": f"shelly-{id}", "mac": mac, "model": model, "gen": gen, "ver": "1.7.5"}

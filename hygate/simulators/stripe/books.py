@@ -42,7 +42,7 @@ class Books:
         self.held_intents: set[str] = set()
         self.revoked_keys: set[str] = set()
         self.refund_mode = "succeeded"
-        self.emit: Callable[[str, Json], None] = lambda kind, thing: None
+        self.emit: Callable[[str, Json], None] = lambda _kind, _thing: None
         self.further_state: Callable[[], Json] = dict
         self.dirty = False
 

@@ -20,8 +20,9 @@ def session_object(params: Json, *, now: int, amount: int, currency: str, expire
         "object": "checkout.session",
         **_nulls(
             "adaptive_pricing after_expiration allow_promotion_codes automatic_tax client_secret collected_information"
-            " consent consent_collection currency_conversion customer customer_account customer_details discounts invoice"
-            " invoice_creation payment_intent payment_link payment_method_configuration_details presentment_details"
+            " consent consent_collection currency_conversion customer customer_account customer_details discounts"
+            " invoice invoice_creation payment_intent payment_link payment_method_configuration_details"
+            " presentment_details"
             " recovered_from return_url saved_payment_method_options setup_intent shipping_address_collection"
             " shipping_cost subscription wallet_options"
         ),

@@ -105,7 +105,7 @@ def list_events(call: Call) -> Json:
     return rendered_list(call.books, "/v1/events", chosen, call.params)
 
 
-def account(call: Call) -> Json:
+def account(_call: Call) -> Json:
     return {
         "id": "acct_simulated",
         "object": "account",

@@ -14,7 +14,7 @@ COUNTED = ("succeeded", "pending", "requires_action")
 
 
 def create(books: Books, params: Json) -> Json:
-    """The refund as answered. In mode ``failed`` it is answered ``pending`` and has failed by the time it is re-read."""
+    """The refund as answered. In mode ``failed`` it is answered ``pending``, and failed when read again."""
     charge = _charge_to_refund(books, params)
     amount = params.get("amount", charge["amount_captured"] - charge["amount_refunded"])
     _check_refundable(charge, amount)

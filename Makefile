@@ -1,0 +1,39 @@
+# Every recipe is one command that ends in `exec`, so that a signal to make reaches the program itself.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo smoke test lint lock clean
+
+PYTHON ?= python3
+PYTEST_ARGS ?= -n 2
+export PYTHON
+
+BIN := .venv/bin
+RUN_READY := .venv/.ready-run
+DEV_READY := .venv/.ready-dev
+
+help: ## Show this list
+	@exec sed -n 's|^\([a-z]*\):.*## \(.*\)|make \1	\2|p' Makefile
+
+demo: $(RUN_READY) ## Run all of Hygate with simulators, without accounts, hardware or money (PORT=8000, FRESH=1)
+	@exec $(BIN)/python manage.py demo
+
+smoke: $(RUN_READY) ## Buy one session on the running demo and compare money, relay and audit
+	@exec $(BIN)/python manage.py smoke
+
+test: $(DEV_READY) ## Run the tests (PYTEST_ARGS="-n 2")
+	@exec $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(DEV_READY) ## Check style, types, imports between rooms, and templates
+	@exec sh tools/lint.sh
+
+lock: ## Maintainers: pin what pyproject.toml asks for, with hashes
+	@exec sh tools/lock.sh
+
+clean: ## Remove the environment, caches and the demo's data
+	@exec rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis var/demo
+
+$(RUN_READY): requirements/run.txt tools/setup.sh
+	@exec sh tools/setup.sh run
+
+$(DEV_READY): requirements/dev.txt tools/setup.sh
+	@exec sh tools/setup.sh dev

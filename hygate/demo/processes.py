@@ -1,0 +1,70 @@
+"""The demo's processes: what each is called, and the command that runs it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from hygate.demo.environment import HERE, HOST, Place, Ports, broker_binary
+
+WORKERS = {"clock": 2, "relays": 32, "money": 8}
+"""Queue and threads; a relay's threads mostly wait for Shelly."""
+
+
+@dataclass(frozen=True)
+class Program:
+    name: str
+    command: tuple[str, ...]
+    service: bool = False
+    """A service (broker, simulator) starts first and stops last: the others still speak to it."""
+
+
+def python(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, *arguments)
+
+
+def manage(*arguments: str) -> tuple[str, ...]:
+    return python(str(HERE / "manage.py"), *arguments)
+
+
+def broker(place: Place, ports: Ports) -> Program | None:
+    """The embedded Valkey, or None where there is none for this platform.
+
+    Its server is run here directly: the package's own command leaves the server behind on SIGTERM, and its class
+    would put a process between us and the server, which a ``kill -9`` could separate.
+    """
+    binary = broker_binary()
+    if binary is None:
+        return None
+    options = ("--port", str(ports.broker), "--bind", HOST, "--save", "", "--appendonly", "no")
+    return Program("broker", (str(binary), *options, "--dir", str(place.folder)), service=True)
+
+
+def simulators(place: Place, ports: Ports) -> list[Program]:
+    shelly = ("--port", str(ports.shelly), "--state", str(place.shelly_state))
+    stripe = ("--port", str(ports.stripe), "--state", str(place.stripe_state))
+    return [
+        Program("shelly", manage("simulate", "shelly", *shelly), service=True),
+        Program("stripe", manage("simulate", "stripe", *stripe), service=True),
+    ]
+
+
+def web(ports: Ports) -> Program:
+    options = ("--interface", "wsgi", "--host", HOST, "--port", str(ports.web))
+    # no access log: a guest's link is a key, and it stands in the address
+    capacity = ("--workers", "1", "--blocking-threads", "8", "--no-access-log", "--log-level", "warning", "--no-ws")
+    return Program("web", python("-m", "granian", *options, *capacity, "hygate.wsgi:application"))
+
+
+def workers() -> list[Program]:
+    return [Program(f"worker-{queue}", worker(queue, threads)) for queue, threads in WORKERS.items()]
+
+
+def worker(queue: str, threads: int) -> tuple[str, ...]:
+    which = ("-Q", queue, "-n", f"{queue}@%h", "-P", "threads", "-c", str(threads))
+    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING")
+    return python("-m", "celery", "-A", "hygate.celery", "worker", *which, *quiet)
+
+
+def beat() -> Program:
+    return Program("beat", python("-m", "celery", "-A", "hygate.celery", "beat", "--loglevel", "WARNING", "--pidfile="))

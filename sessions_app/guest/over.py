@@ -1,0 +1,283 @@
+"""The pages of a session that is over. Why it ended picks the reason's words; the money's facts pick the headline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from sessions_app.guest import words
+from sessions_app.guest.sentences import reference, share_bar
+from sessions_app.guest.shapes import Act, Bar, Chip, Fact, Line, Ring, SessionPage, Step
+from sessions_app.guest.visit import Visit
+from sessions_app.states import Reason, State
+
+
+def over(visit: Visit) -> SessionPage:
+    session = visit.session
+    if session.started_at is None:
+        return never_on(visit)
+    whole = session.delivered_s is None or session.delivered_s >= session.duration_s
+    if session.state == State.COMPLETED and (whole or not session.reason) and not visit.till.back:
+        return complete(visit)
+    return cut_short(visit)
+
+
+def complete(visit: Visit) -> SessionPage:
+    session = visit.session
+    done_at = visit.at(session.off_requested_at or session.ends_at)
+    paid = Line(
+        _("%(price)s paid for %(time)s.") % {"price": visit.till.say(visit.till.kept), "time": visit.bought},
+        _("All of them were delivered."),
+    )
+    return SessionPage(
+        state="completed",
+        chip=Chip("done", _("Finished")),
+        money=paid,
+        headline=_("Done at %(time)s") % {"time": done_at},
+        ring=Ring(look="full", icon="check"),
+        acts=again(visit, str(visit.kind.again)),
+        facts=(
+            Fact(_("On"), visit.at(session.started_at, seconds=True)),
+            Fact(_("Confirmed off"), visit.at(session.closed_at, seconds=True)),
+            reference(visit),
+        ),
+        status=_("Done at %(time)s.") % {"time": done_at},
+        pace="never",
+    )
+
+
+# -- ended after the power had been on
+
+
+@dataclass(frozen=True)
+class Cut:
+    """``broke``: not what the guest wanted, so the stage is red."""
+
+    what: str
+    broke: bool = True
+
+
+def why_cut(visit: Visit) -> Cut:
+    session, name = visit.session, {"device": visit.name, "company": visit.company}
+    off_at = {**name, "time": visit.at(session.off_requested_at or session.closed_at)}
+    sentences = {
+        Reason.STOPPED_BY_GUEST: Cut(_("You stopped %(device)s at %(time)s.") % off_at, broke=False),
+        Reason.STOPPED_BY_STAFF: Cut(_("%(company)s stopped %(device)s at %(time)s.") % off_at),
+        Reason.FORCE_ENDED: Cut(_("%(company)s ended this session at %(time)s.") % off_at),
+        Reason.RELAY_OFF: Cut(_("%(device)s lost power at %(time)s and did not come back on.") % off_at),
+        Reason.NO_POWER: Cut(_("The site had no more power to give at %(time)s.") % off_at),
+        Reason.RECONCILIATION: Cut(_("We could not confirm that %(device)s stayed on after %(time)s.") % off_at),
+        Reason.PAYMENT_FAILED: Cut(
+            _("Your bank did not release the money, so %(device)s was switched off at %(time)s.") % off_at
+        ),
+        Reason.REVERSED: Cut(_("The payment was taken back, so %(device)s was switched off at %(time)s.") % off_at),
+    }
+    plain = Cut(_("%(device)s went off at %(time)s.") % off_at)
+    return sentences.get(Reason(session.reason), plain) if session.reason else plain
+
+
+def cut_short(visit: Visit) -> SessionPage:
+    session, tab, cut = visit.session, visit.till, why_cut(visit)
+    used, back = words.span(visit.delivered_s), tab.price - tab.kept
+    headline = money_headline(visit)
+    got = _("You paid for %(all)s and used %(used)s.") % {"all": visit.bought, "used": used}
+    if cut.broke:
+        got = _("You paid for %(all)s and got %(used)s. We do not keep money for minutes you did not get.") % {
+            "all": visit.bought,
+            "used": used,
+        }
+    if not tab.kept:
+        got = _("%(device)s was on for %(used)s, free of charge.") % {"device": visit.name, "used": used}
+    elif not back:
+        got = (
+            _("You used %(used)s of %(all)s. This plan keeps its price when you stop early.")
+            if not cut.broke and not session.refund_unused
+            else _("You used %(used)s of %(all)s.")
+        ) % {"used": used, "all": visit.bought}
+    return SessionPage(
+        state="interrupted" if cut.broke else "stopped",
+        chip=Chip("cut", _("Stopped early")),
+        headline=headline,
+        answer=got,
+        bar=bar_of(visit, back),
+        happened=cut.what,
+        acts=again(visit, _("Use %(device)s again") % {"device": visit.name}),
+        steps=refund_steps(visit, cut),
+        facts=(
+            Fact(_("On"), visit.at(session.started_at, seconds=True)),
+            Fact(_("Off"), visit.at(session.off_requested_at or session.closed_at, seconds=True)),
+            reference(visit),
+        ),
+        status=_("Stopped early. %(headline)s.") % {"headline": headline},
+        pace="slow" if tab.returned < tab.promised or tab.is_reserved else "never",
+    )
+
+
+def bar_of(visit: Visit, back: int) -> Bar | None:
+    if not back or not visit.till.kept:
+        return None
+    not_taken = "" if visit.till.back else _("%(time)s not charged")
+    return share_bar(visit, visit.delivered_s, visit.till.kept, back, not_taken)
+
+
+# -- ended before there was power
+
+
+def never_on(visit: Visit) -> SessionPage:
+    """Whatever happened, the guest pays nothing, also where the settlement still comes; the page says where it is."""
+    visit = replace(visit, till=replace(visit.till, charge=0))
+    page = WHY_NEVER_ON.get(visit.session.reason, ended_before)(visit)
+    tab = visit.till
+    page = replace(
+        page,
+        headline=page.headline or money_headline(visit),
+        answer=" ".join(filter(None, (page.answer, where_the_money_is(visit)))),
+        facts=(*page.facts, reference(visit)),
+        pace="slow" if tab.returned < tab.promised or tab.is_reserved else "never",
+    )
+    return replace(page, status=f"{page.chip.word}. {page.headline.rstrip('.')}.")
+
+
+def start_failed(visit: Visit) -> SessionPage:
+    asked = visit.on_attempts or 3
+    name = {"device": visit.name}
+    tries = ngettext("We asked once", "We asked %(n)d times", asked) % {"n": asked}
+    no_answer = ngettext("Asked once, no answer", "Asked %(n)d times, no answer", asked) % {"n": asked}
+    ended_at = visit.at(visit.session.closed_at, seconds=True)
+    steps = [Step("fail", no_answer, ended_at)]
+    if visit.till.funded_at:
+        first = _("%(price)s paid") if visit.till.captured else _("%(price)s reserved")
+        steps.insert(0, Step("done", first % {"price": visit.price}, visit.at(visit.till.funded_at)))
+    if visit.till.was_reserved:
+        steps.append(Step("done", _("Reservation released"), ended_at))
+    elif visit.till.is_reserved:
+        steps.append(Step("now", _("Releasing the reservation")))
+    return SessionPage(
+        state="start_failed",
+        chip=Chip("cross", _("Did not start")),
+        headline="",
+        happened=_("%(device)s did not switch on. %(tries)s and it never confirmed, so no time and no money was used.")
+        % {**name, "tries": tries},
+        acts=again(visit, _("Try %(device)s again") % name),
+        steps=(*steps, *refund_steps(visit)),
+    )
+
+
+def hold_expired(visit: Visit) -> SessionPage:
+    late = visit.till.funded_at is not None
+    why = _("Your payment came after the hold had run out.") if late else _("The hold ran out before a payment came.")
+    return SessionPage(
+        state="expired",
+        chip=Chip("clock", _("Hold ran out")),
+        headline="",
+        answer=why,
+        acts=again(visit, _("Choose again")),
+        steps=refund_steps(visit),
+    )
+
+
+def payment_failed(visit: Visit) -> SessionPage:
+    return SessionPage(
+        state="expired",
+        chip=Chip("card", _("Not paid")),
+        headline="",
+        answer=_("The payment was not completed."),
+        acts=again(visit, _("Try again")),
+        steps=refund_steps(visit),
+    )
+
+
+def cancelled_by_guest(visit: Visit) -> SessionPage:
+    return SessionPage(
+        state="stopped",
+        chip=Chip("cut", _("Cancelled")),
+        headline="" if visit.till.captured else _("Cancelled. You pay nothing."),
+        acts=again(visit, _("Choose again")),
+        steps=refund_steps(visit),
+    )
+
+
+def no_power(visit: Visit) -> SessionPage:
+    return SessionPage(
+        state="waiting_for_power",
+        chip=Chip("nobolt", _("Not enough power")),
+        headline="",
+        happened=_("The site had no power to give to %(device)s in time.") % {"device": visit.name},
+        acts=again(visit, _("Look again")),
+        steps=refund_steps(visit),
+    )
+
+
+def ended_before(visit: Visit) -> SessionPage:
+    what = _("This session ended before it began.")
+    if visit.session.reason in (Reason.STOPPED_BY_STAFF, Reason.FORCE_ENDED):
+        what = _("%(company)s ended this session before it began.")
+    return SessionPage(
+        state="interrupted",
+        chip=Chip("cut", _("Ended")),
+        headline="",
+        happened=what % {"company": visit.company},
+        acts=again(visit, _("Choose again")),
+        steps=refund_steps(visit),
+    )
+
+
+WHY_NEVER_ON: dict[str, Callable[[Visit], SessionPage]] = {
+    Reason.START_FAILED: start_failed,
+    Reason.HOLD_EXPIRED: hold_expired,
+    Reason.PAYMENT_FAILED: payment_failed,
+    Reason.STOPPED_BY_GUEST: cancelled_by_guest,
+    Reason.NO_POWER: no_power,
+}
+
+
+# -- the money, from its facts alone
+
+
+def money_headline(visit: Visit) -> str:
+    tab = visit.till
+    if tab.back and tab.returned >= tab.back:
+        return _("%(back)s was paid back to you") % {"back": tab.say(tab.returned)}
+    if tab.back:
+        return _("%(back)s is on its way back to you") % {"back": tab.say(tab.back)}
+    if tab.captured or (tab.reserved and tab.charge):
+        kept = _("You paid %(kept)s") if tab.captured else _("You pay %(kept)s")
+        return kept % {"kept": tab.say(tab.kept)}
+    return _("You were not charged")
+
+
+def where_the_money_is(visit: Visit) -> str:
+    tab = visit.till
+    price = {"price": visit.price}
+    if tab.was_reserved and tab.funded_at:
+        return _("The %(price)s we had reserved is released. Your bank may show it for a few days more.") % price
+    if tab.is_reserved:
+        return _("The %(price)s we had reserved is being released.") % price
+    if tab.back and tab.returned < tab.back:
+        return _("You do not need to do anything.")
+    return ""
+
+
+def refund_steps(visit: Visit, cut: Cut | None = None) -> tuple[Step, ...]:
+    """Where a refund is on its way. Empty when none is owed."""
+    tab = visit.till
+    if not tab.back:
+        return ()
+    sent = tab.returned >= tab.back
+    amount = {"back": tab.say(tab.back)}
+    off_at = visit.at(visit.session.off_requested_at or visit.session.closed_at, seconds=True)
+    off = [Step("fail" if cut.broke else "done", _("%(device)s off") % {"device": visit.name}, off_at)] if cut else []
+    return (
+        *off,
+        Step("done", _("%(back)s sent to your bank") % amount)
+        if sent
+        else Step("now", _("Sending %(back)s to your bank") % amount),
+        Step("now" if sent else "todo", _("On your card, usually in 5 to 10 days")),
+    )
+
+
+def again(visit: Visit, button: str) -> tuple[Act, ...]:
+    return (Act(button, visit.device_url),) if visit.device_url else ()

@@ -1,0 +1,81 @@
+"""Sentences and figures that several session pages share: the money first."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from sessions_app import money
+from sessions_app.guest import words
+from sessions_app.guest.shapes import Bar, Fact, Line
+from sessions_app.guest.visit import Visit
+
+
+def before_power(visit: Visit, when_reserved: str) -> Line:
+    if visit.till.is_reserved:
+        return Line(_("%(price)s is reserved, not charged.") % {"price": visit.price}, when_reserved)
+    if visit.till.captured:
+        return Line(
+            _("%(price)s paid.") % {"price": visit.price},
+            _("It comes back if %(device)s does not start.") % {"device": visit.name},
+        )
+    return Line(
+        _("Your payment of %(price)s is being confirmed.") % {"price": visit.price},
+        _("You pay nothing if %(device)s does not start.") % {"device": visit.name},
+    )
+
+
+def while_on(visit: Visit) -> Line:
+    promise = (
+        _("Minutes you do not get are paid back.")
+        if visit.session.refund_unused
+        else _("Minutes we do not deliver are paid back.")
+    )
+    if visit.till.captured:
+        return Line(_("%(price)s paid.") % {"price": visit.price}, promise)
+    return Line(_("%(price)s is charged now that it is on.") % {"price": visit.price}, promise)
+
+
+def settled(visit: Visit) -> Line:
+    """Money while the relay goes off: decided already, and told as decided."""
+    tab = visit.till
+    if tab.back:
+        return Line(
+            _("%(back)s comes back to you.") % {"back": tab.say(tab.back)},
+            _("You pay %(kept)s for %(time)s.") % {"kept": tab.say(tab.kept), "time": words.span(visit.delivered_s)},
+        )
+    if tab.captured or tab.reserved:
+        verb = _("%(price)s paid.") if tab.captured else _("You pay %(price)s.")
+        return Line(verb % {"price": tab.say(tab.kept)}, _("Nothing more will be charged."))
+    return Line(_("You were not charged."), _("Nothing will be charged."))
+
+
+def reserved_or_paid(visit: Visit) -> str:
+    words_ = _("%(price)s paid") if visit.till.captured else _("%(price)s reserved")
+    return words_ % {"price": visit.price}
+
+
+def stop_gives_back(visit: Visit) -> int:
+    if not visit.session.refund_unused:
+        return 0
+    return visit.till.price - sum(money.charges(visit.till.orders, visit.delivered_s))
+
+
+def share_bar(visit: Visit, used_s: int, kept: int, back: int, back_words: str = "") -> Bar:
+    return Bar(
+        percent=100 * used_s / visit.session.duration_s,
+        used=_("%(time)s used") % {"time": words.span(used_s)},
+        used_amount=visit.till.say(kept),
+        back=(back_words or _("%(time)s paid back")) % {"time": words.span(visit.session.duration_s - used_s)},
+        back_amount=visit.till.say(back),
+    )
+
+
+def programme_facts(visit: Visit) -> tuple[Fact, ...]:
+    return (
+        Fact(_("Programme"), words.programme(visit.session.plan_name, visit.session.duration_s)),
+        Fact(_("Price"), visit.price),
+    )
+
+
+def reference(visit: Visit) -> Fact:
+    return Fact(_("Session"), visit.session.reference)

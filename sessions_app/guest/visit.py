@@ -1,0 +1,135 @@
+"""What a session page is made of: the session, its money, and what its relay was told. Read in two queries."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import OuterRef, Subquery, Value
+from django.db.models.functions import Coalesce
+
+from devices.models import Device, DeviceCode, RelayCommand
+from sessions_app import money
+from sessions_app.guest import till, words
+from sessions_app.guest.kinds import Kind
+from sessions_app.guest.shapes import device_kind
+from sessions_app.guest.till import Till
+from sessions_app.models import DeviceSession, Payment
+from sessions_app.states import Purpose, State
+
+
+@dataclass(frozen=True)
+class Visit:
+    session: DeviceSession
+    order: Payment
+    till: Till
+    now: datetime
+    token: str
+    code: str = ""
+    on_sent_at: datetime | None = None
+    on_attempts: int = 0
+    off_sent_at: datetime | None = None
+
+    @property
+    def device(self) -> Device:
+        return self.session.device
+
+    @property
+    def company(self) -> str:
+        return self.session.device.location.name
+
+    @property
+    def name(self) -> str:
+        return self.session.device.name
+
+    @property
+    def kind(self) -> Kind:
+        return device_kind(self.session.device)
+
+    @property
+    def timezone(self) -> str:
+        return self.session.device.location.timezone
+
+    @property
+    def can_be_paid(self) -> bool:
+        """Held, and neither called off nor run out."""
+        session = self.session
+        return session.state == State.HELD and not session.reason and session.hold_expires_at > self.now
+
+    @property
+    def bought(self) -> str:
+        return words.span(self.session.duration_s)
+
+    @property
+    def price(self) -> str:
+        return self.till.say(self.till.price)
+
+    @property
+    def delivered_s(self) -> int:
+        """Seconds of confirmed power: what the settlement counted, or what it would count now."""
+        session = self.session
+        if session.delivered_s is not None:
+            return session.delivered_s
+        if session.started_at is None:
+            return 0
+        return money.delivered_s(
+            started_at=session.started_at,
+            off_at=min(filter(None, (session.off_requested_at, session.paused_at, self.now))),
+            paused_ms=session.paused_ms,
+            bought_s=session.duration_s,
+        )
+
+    def at(self, moment: datetime | None, *, seconds: bool = False) -> str:
+        return words.at(moment, self.timezone, self.now, seconds=seconds) if moment else ""
+
+    def url(self, step: str = "") -> str:
+        return f"/session/{self.token}/{step}/" if step else f"/session/{self.token}/"
+
+    @property
+    def device_url(self) -> str:
+        return f"/d/{self.code}/" if self.code else ""
+
+
+def find(token: str, *, now: datetime) -> Visit | None:
+    """The session that this link opens, or None. The token is never searched for, only its hash."""
+    commands = RelayCommand.objects.filter(
+        device=OuterRef("device"),
+        created_at__gte=OuterRef("created_at"),
+        created_at__lte=Coalesce(OuterRef("closed_at"), Value(now)),
+    ).order_by("-id")
+    session = (
+        DeviceSession.objects.filter(token_hash=hashed(token))
+        .select_related("device__location")
+        .annotate(
+            code=Subquery(DeviceCode.objects.filter(device=OuterRef("device"), retired_at=None).values("code")[:1]),
+            on_sent_at=Subquery(commands.filter(on=True).values("first_sent_at")[:1]),
+            on_attempts=Subquery(commands.filter(on=True).values("attempts")[:1]),
+            off_sent_at=Subquery(commands.filter(on=False).values("first_sent_at")[:1]),
+        )
+        .first()
+    )
+    if session is None:
+        return None
+    payments = list(Payment.objects.filter(session=session))
+    return Visit(
+        session=session,
+        order=next(payment for payment in payments if payment.purpose == Purpose.START),
+        till=till.count(payments),
+        now=now,
+        token=token,
+        code=session.code or "",
+        on_sent_at=session.on_sent_at,
+        on_attempts=session.on_attempts or 0,
+        off_sent_at=session.off_sent_at,
+    )
+
+
+def hashed(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def version(parts: Sequence[object]) -> str:
+    """Changes when the page has something new to say."""
+    return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:16]

@@ -1,0 +1,135 @@
+"""Stripe's webhook: genuine ones are believed once, everything else changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from sessions_app.models import WebhookEvent
+from sessions_app.states import State
+from tests.world import World, kinds_of
+
+URL = "/api/stripe/webhook"
+SECRET = "whsec_demo"
+
+
+def signed(body: bytes, *, secret: str = SECRET, at: float | None = None) -> str:
+    stamp = int(time.time() if at is None else at)
+    digest = hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={stamp},v1={digest}"
+
+
+def event(order: str = "", kind: str = "checkout.session.completed", **thing: Any) -> bytes:
+    what = {"id": "cs_x", "object": "checkout.session", "metadata": {"order": order}} | thing
+    return json.dumps({"id": f"evt_{order or 'x'}", "type": kind, "livemode": False, "data": {"object": what}}).encode()
+
+
+def post(body: bytes, signature: str | None) -> int:
+    headers = {} if signature is None else {"Stripe-Signature": signature}
+    return Client().post(URL, body, content_type="application/json", headers=headers).status_code
+
+
+FORGED: dict[str, Callable[[bytes], str | None]] = {
+    "wrong secret": lambda body: signed(body, secret="whsec_other"),
+    "altered body": lambda body: signed(body + b" "),
+    "five minutes old": lambda body: signed(body, at=time.time() - 301),
+    "five minutes ahead": lambda body: signed(body, at=time.time() + 302),
+    "no header": lambda _body: None,
+    "nonsense": lambda _body: "t=x,v1=y",
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("forgery", FORGED)
+def test_a_forged_webhook_is_refused_and_leaves_no_row(forgery: str) -> None:
+    body = event("S-ABCDEFG-1")
+    assert post(body, FORGED[forgery](body)) == 400
+    assert WebhookEvent.objects.count() == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("body", [b"[]", b"no json", b'{"id": 3, "type": "x"}'])
+def test_a_signed_body_that_is_no_event_is_refused(body: bytes) -> None:
+    assert post(body, signed(body)) == 400
+
+
+def test_a_genuine_webhook_settles_the_order_it_names(world: World) -> None:
+    session = world.buy()
+    body = event(session.payments.get().ref)
+    assert post(body, signed(body)) == 200
+    world.go(0)
+    session.refresh_from_db()
+    assert session.state == State.GRACE
+    assert session.payments.get().settled_by == "webhook"
+
+
+def test_ten_deliveries_of_one_event_make_one_row_and_one_start(world: World) -> None:
+    session = world.buy()
+    body = event(session.payments.get().ref)
+    assert [post(body, signed(body)) for _ in range(10)] == [200] * 10
+    world.go(40)
+    assert WebhookEvent.objects.count() == 1
+    assert kinds_of(session).count("session_starting") == 1
+
+
+def test_a_webhook_that_lies_about_payment_starts_nothing(world: World) -> None:
+    """A signed event is a hint to look: Stripe itself says that nothing was paid."""
+    from sessions_app.payments.checkout import open_checkout
+
+    session = world.hold()
+    open_checkout(session.payments.get())
+    body = event(session.payments.get().ref, payment_status="paid", status="complete")
+    assert post(body, signed(body)) == 200
+    world.go(20)
+    session.refresh_from_db()
+    assert session.state == State.HELD
+    assert world.switched() == []
+
+
+def test_an_event_of_an_unknown_order_or_kind_is_answered_and_leaves_it_at_that(world: World) -> None:
+    for body in (event("S-NOBODY0-1"), event("", kind="customer.created", id="cus_1")):
+        assert post(body, signed(body)) == 200
+    world.go(1)
+    assert set(WebhookEvent.objects.values_list("effect", flat=True)) == {"unknown order"}
+
+
+def test_a_late_event_switches_nothing(world: World) -> None:
+    session = world.buy()
+    world.tell(session)
+    world.go(60)
+    before = len(world.switched())
+    body = event(session.payments.get().ref)
+    assert post(body, signed(body)) == 200
+    world.go(30)
+    assert len(world.switched()) == before
+    assert WebhookEvent.objects.get().effect == "nothing to do"
+
+
+def test_a_webhook_is_tried_again_when_stripe_does_not_answer(world: World) -> None:
+    session = world.buy()
+    world.fault(world.stripe_server, on="checkout.sessions.retrieve", do="drop", times=2)
+    body = event(session.payments.get().ref)
+    assert post(body, signed(body)) == 200
+    world.go(12)
+    session.refresh_from_db()
+    assert session.state not in (State.HELD, State.CANCELLED)
+
+
+@pytest.mark.parametrize("change", [{"amount": 251}, {"currency": "usd"}, {"metadata": {"order": "S-OTHER00-1"}}])
+def test_a_payment_that_is_not_what_was_sold_never_starts_and_goes_back(world: World, change: dict[str, Any]) -> None:
+    session = world.buy()
+    intent = next(e for e in world.ledger(world.stripe_server, "authorized"))["payment_intent"]
+    world.ctl(world.stripe_server, "POST", f"/_ctl/payment_intents/{intent}/tamper", change)
+    world.tell(session)
+    world.go(60)
+    session.refresh_from_db()
+    assert session.state == State.CANCELLED
+    assert world.switched() == []
+    assert world.money()[-1][0] == "voided"
