@@ -1,0 +1,204 @@
+"""Devices: the grid, one of them, its plans."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Max
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from devices.models import Device, RelayCommand, UsagePlan
+from devices.relays.models import OPEN
+from hygate import audit, clock
+from hygate.roles import administrator_only, staff_only
+from sessions_app.dashboard import frame, looks
+from sessions_app.dashboard.forms import DeviceForm, MaintenanceForm, PlanForm, changed
+from sessions_app.dashboard.spelling import natural
+from sessions_app.models import DeviceSession
+from sessions_app.states import LIVE
+
+HERE = "devices"
+
+
+@require_safe
+@staff_only
+def devices(request: HttpRequest) -> HttpResponse:
+    return frame.page(request, "devices.html", _grid(), here=HERE)
+
+
+@require_safe
+@staff_only
+def devices_live(request: HttpRequest) -> HttpResponse:
+    context = _grid()
+    if request.GET.get("seen") == context["mark"]:
+        return HttpResponse(status=204)
+    return render(request, "dashboard/_grid.html", context)
+
+
+def _grid() -> dict[str, Any]:
+    """Tiles by location, in natural order; a tile never moves by its state."""
+    now = clock.now()
+    rows = list(Device.objects.select_related("location"))
+    rows.sort(key=lambda device: (natural(device.location.name), device.location_id, natural(device.name)))
+    live = {one.device_id: one for one in DeviceSession.objects.filter(state__in=LIVE)}
+    asked = {one.device_id: one for one in RelayCommand.objects.filter(state__in=OPEN)}
+    groups = [
+        (place, [_tile(device, live.get(device.pk), asked.get(device.pk), now) for device in group])
+        for place, group in groupby(rows, key=lambda device: device.location)
+    ]
+    return {"groups": groups, "now": now, "mark": frame.mark(groups)}
+
+
+def _tile(device: Device, session: DeviceSession | None, command: RelayCommand | None, now: Any) -> looks.Tile:
+    if session is not None:
+        session.device = device
+    return looks.of_device(device, session, command, now)
+
+
+@require_safe
+@staff_only
+def device(request: HttpRequest, pk: int) -> HttpResponse:
+    one = get_object_or_404(Device.objects.select_related("location", "account").defer("account__auth_key"), pk=pk)
+    now = clock.now()
+    recent = list(one.sessions.prefetch_related("payments")[:10])
+    session = next((row for row in recent if row.is_live), None)
+    command = RelayCommand.objects.filter(device=one, state__in=OPEN).first()
+    codes = list(one.codes.all())
+    current = next((code for code in codes if code.retired_at is None), None)
+    context = {
+        "device": one,
+        "zone": one.location.timezone,
+        "currency": one.location.currency,
+        "tile": _tile(one, session, command, now),
+        "session": session,
+        "command": command,
+        "code": current,
+        "retired": [code for code in codes if code.retired_at],
+        "guest_url": f"{settings.BASE_URL}/d/{current.code}/" if current else "",
+        "plans": list(one.plans.all()),
+        "rows": [(row, looks.of_session(_with_device(row, one), now), start_order(row)) for row in recent],
+    }
+    return frame.page(request, "device.html", context, here=HERE)
+
+
+def _with_device(session: DeviceSession, device: Device) -> DeviceSession:
+    session.device = device
+    return session
+
+
+def start_order(session: DeviceSession) -> Any:
+    """The session's first order, from what was prefetched."""
+    return next((order for order in session.payments.all() if order.purpose == "start"), None)
+
+
+@staff_only
+def edit(request: HttpRequest, pk: int) -> HttpResponse:
+    one = get_object_or_404(Device, pk=pk)
+    back = reverse("dashboard:device", args=[pk])
+    form = DeviceForm(request.POST or None, initial=DeviceForm.values_of(one))
+    if form.is_valid():
+        update(request, Device, one, form.columns(), kind="device_edited", device=one.pk)
+        return frame.done(request, back, f"{form.cleaned_data['name']} is saved.")
+    return frame.dialog(request, form, title=f"Edit {one.name}", submit="Save", back=back, here=HERE)
+
+
+@staff_only
+def maintenance(request: HttpRequest, pk: int) -> HttpResponse:
+    """Into maintenance, or its text and end anew: guests cannot pay, a running session goes on."""
+    one = get_object_or_404(Device.objects.select_related("location"), pk=pk)
+    back, zone = reverse("dashboard:device", args=[pk]), one.location.timezone
+    until = one.maintenance_until.astimezone(looks.zone_of(one)).replace(tzinfo=None) if one.maintenance_until else None
+    initial = {"text": one.maintenance_text, "until": until}
+    form = MaintenanceForm(request.POST if request.method == "POST" else None, initial=initial, timezone=zone)
+    if form.is_valid():
+        data = form.cleaned_data
+        columns = {"maintenance_since": one.maintenance_since or clock.now()}
+        columns |= {"maintenance_text": data["text"], "maintenance_until": data["until"]}
+        update(request, Device, one, columns, kind="maintenance_on", device=one.pk)
+        return frame.done(request, back, f"{one.name} is in maintenance. Nobody can buy it.")
+    text = "Guests cannot pay here until you end it. A running session goes on."
+    return frame.dialog(
+        request, form, title=f"Maintenance of {one.name}", submit="Save", back=back, here=HERE, text=text
+    )
+
+
+@require_POST
+@staff_only
+def maintenance_off(request: HttpRequest, pk: int) -> HttpResponse:
+    one = get_object_or_404(Device, pk=pk)
+    columns = {"maintenance_since": None, "maintenance_until": None, "maintenance_text": ""}
+    update(request, Device, one, columns, kind="maintenance_off", device=one.pk)
+    return frame.done(request, reverse("dashboard:device", args=[pk]), f"{one.name} is back on sale.")
+
+
+@administrator_only
+def plan_add(request: HttpRequest, pk: int) -> HttpResponse:
+    one = get_object_or_404(Device.objects.select_related("location"), pk=pk)
+    back = reverse("dashboard:device", args=[pk])
+    initial = {"seconds": 0, "grace_minutes": 0, "grace_seconds": 0, "vat": 0, "refund_unused": True, "active": True}
+    form = PlanForm(request.POST or None, initial=initial, currency=one.location.currency)
+    if form.is_valid():
+        with transaction.atomic():
+            last = one.plans.aggregate(last=Max("sort_order"))["last"]
+            plan = one.plans.create(sort_order=0 if last is None else last + 1, **form.columns())
+            audit.write("plan_added", actor=frame.who(request), device=pk, plan=plan.pk, **form.columns())
+        return frame.done(request, back, f"{plan.name} can be bought now." if plan.active else f"{plan.name} is saved.")
+    return frame.dialog(request, form, title=f"Add a plan to {one.name}", submit="Add plan", back=back, here=HERE)
+
+
+@staff_only
+def plan_edit(request: HttpRequest, pk: int) -> HttpResponse:
+    plan = get_object_or_404(UsagePlan.objects.select_related("device__location"), pk=pk)
+    back, currency = reverse("dashboard:device", args=[plan.device_id]), plan.device.location.currency
+    form = PlanForm(request.POST or None, initial=PlanForm.values_of(plan, currency), currency=currency)
+    if form.is_valid():
+        update(request, UsagePlan, plan, form.columns(), kind="plan_edited", device=plan.device_id, plan=plan.pk)
+        return frame.done(
+            request, back, f"{form.cleaned_data['name']} is saved. Sessions already bought keep their price."
+        )
+    return frame.dialog(request, form, title=f"Edit {plan.name}", submit="Save", back=back, here=HERE)
+
+
+@administrator_only
+def plan_delete(request: HttpRequest, pk: int) -> HttpResponse:
+    plan = get_object_or_404(UsagePlan, pk=pk)
+    back = reverse("dashboard:device", args=[plan.device_id])
+    if request.method == "POST":
+        with transaction.atomic():
+            audit.write("plan_deleted", actor=frame.who(request), device=plan.device_id, plan=pk, name=plan.name)
+            plan.delete()
+        return frame.done(request, back, f"{plan.name} is deleted.")
+    text = "Guests no longer see it. Sessions already bought keep what they paid for."
+    title = f"Delete {plan.name}?"
+    return frame.dialog(request, None, title=title, submit="Delete", back=back, here=HERE, text=text, danger=True)
+
+
+@require_POST
+@staff_only
+def plan_move(request: HttpRequest, pk: int) -> HttpResponse:
+    """Up or down by one: the whole list is numbered anew."""
+    plan = get_object_or_404(UsagePlan, pk=pk)
+    with transaction.atomic():
+        order = list(UsagePlan.objects.filter(device=plan.device_id).values_list("pk", flat=True))
+        place = order.index(pk)
+        other = place - 1 if request.POST.get("to") == "up" else place + 1
+        if 0 <= other < len(order):
+            order[place], order[other] = order[other], order[place]
+            for number, key in enumerate(order):
+                UsagePlan.objects.filter(pk=key).exclude(sort_order=number).update(sort_order=number)
+    return frame.done(request, reverse("dashboard:device", args=[plan.device_id]))
+
+
+def update(request: HttpRequest, model: Any, row: Any, columns: dict[str, Any], *, kind: str, **about: Any) -> None:
+    """Write the changed columns only, and say in the audit log which."""
+    news = changed(row, columns)
+    if news:
+        with transaction.atomic():
+            model.objects.filter(pk=row.pk).update(**news)
+            audit.write(kind, actor=frame.who(request), changed=sorted(news), **about)

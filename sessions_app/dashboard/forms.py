@@ -1,0 +1,222 @@
+"""What the staff can type. A form answers with the columns that changed: live columns are never written back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo, available_timezones
+
+from django import forms
+from django.conf import settings
+from django.db import models
+
+from devices.models import Device, DeviceKind, ShellyAccount, UsagePlan
+from devices.shelly.server_url import check_server_url
+from sessions_app import money
+from sessions_app.dashboard.spelling import amount
+
+LONGEST_S = 7 * 86400
+LONGEST_GRACE_S = 3600
+MOST_MINOR = 10_000_00
+
+
+class PlainForm(forms.Form):
+    """Marks its wrong fields for screen readers and for the stylesheet; asks nothing of the browser's own checks."""
+
+    use_required_attribute = False
+    pairs: ClassVar[tuple[tuple[str, ...], ...]] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"label_suffix": ""} | kwargs)
+
+    def full_clean(self) -> None:
+        super().full_clean()
+        for name in self.fields.keys() & (self._errors or {}).keys():  # type: ignore[attr-defined]
+            self.fields[name].widget.attrs["aria-invalid"] = "true"
+
+    def rows(self) -> list[list[forms.BoundField]]:
+        """The fields in order, those that belong together on one line."""
+        mates = {name: pair for pair in self.pairs for name in pair}
+        lines = dict.fromkeys(mates.get(name, (name,)) for name in self.fields)
+        return [[self[name] for name in line if name in self.fields] for line in lines]
+
+
+def changed(row: models.Model, columns: dict[str, Any]) -> dict[str, Any]:
+    """Those of ``columns`` that differ from what ``row`` has."""
+    return {name: value for name, value in columns.items() if getattr(row, name) != value}
+
+
+class ReasonForm(PlainForm):
+    reason = forms.CharField(
+        max_length=200,
+        widget=forms.Textarea(attrs={"rows": 3, "autofocus": True}),
+        help_text="Kept in the audit log.",
+        error_messages={"required": "Say why, in a few words."},
+    )
+
+
+class PlanForm(PlainForm):
+    name = forms.CharField(max_length=60, widget=forms.TextInput(attrs={"autofocus": True}))
+    description = forms.CharField(max_length=120, required=False)
+    minutes = forms.IntegerField(min_value=0, label="Duration, minutes")
+    seconds = forms.IntegerField(min_value=0, max_value=59, required=False, label="and seconds")
+    grace_minutes = forms.IntegerField(min_value=0, required=False, label="Grace, minutes")
+    grace_seconds = forms.IntegerField(min_value=0, max_value=59, required=False, label="and seconds")
+    price = forms.DecimalField(min_value=0, max_digits=9)
+    vat = forms.DecimalField(min_value=0, max_value=100, decimal_places=2, required=False, label="VAT in it, %")
+    refund_unused = forms.BooleanField(required=False, label="Unused minutes are refunded when a guest stops early")
+    active = forms.BooleanField(required=False, label="For sale")
+    pairs = (("minutes", "seconds"), ("grace_minutes", "grace_seconds"), ("price", "vat"))
+
+    def __init__(self, *args: Any, currency: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.currency = currency.lower()
+        self.digits = 0 if self.currency in money.ZERO_DECIMAL else 2
+        self.fields["price"].label = f"Price incl. VAT, {currency.upper()}"
+
+    @staticmethod
+    def values_of(plan: UsagePlan, currency: str) -> dict[str, Any]:
+        digits = 0 if currency.lower() in money.ZERO_DECIMAL else 2
+        return {
+            "name": plan.name,
+            "description": plan.description,
+            "minutes": plan.duration_s // 60,
+            "seconds": plan.duration_s % 60,
+            "grace_minutes": plan.grace_s // 60,
+            "grace_seconds": plan.grace_s % 60,
+            "price": Decimal(plan.price_minor).scaleb(-digits),
+            "vat": (Decimal(plan.vat_rate_bp) / 100).normalize().__format__("f"),
+            "refund_unused": plan.refund_unused,
+            "active": plan.active,
+        }
+
+    def clean_price(self) -> int:
+        """The price in minor units: exact, and never below what Stripe can charge."""
+        minor = self.cleaned_data["price"].scaleb(self.digits)
+        if minor != minor.to_integral_value():
+            raise forms.ValidationError(f"{self.currency.upper()} has {self.digits or 'no'} decimal places.")
+        least = money.minimum_minor(self.currency)
+        if minor < least:
+            raise forms.ValidationError(f"Stripe charges at least {amount(least, self.currency)}.")
+        if minor > MOST_MINOR:
+            raise forms.ValidationError(f"At most {amount(MOST_MINOR, self.currency)}.")
+        return int(minor)
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if "minutes" in data and "seconds" in data:
+            data["duration_s"] = data["minutes"] * 60 + (data["seconds"] or 0)
+            if not 1 <= data["duration_s"] <= LONGEST_S:
+                self.add_error("minutes", "A plan lasts between one second and seven days.")
+        data["grace_s"] = (data.get("grace_minutes") or 0) * 60 + (data.get("grace_seconds") or 0)
+        if data["grace_s"] > LONGEST_GRACE_S:
+            self.add_error("grace_minutes", "The grace period is at most 60 minutes.")
+        return data
+
+    def columns(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        kept = ("name", "description", "duration_s", "grace_s", "refund_unused", "active")
+        vat_bp = int((data["vat"] or 0) * 100)
+        return {name: data[name] for name in kept} | {"price_minor": data["price"], "vat_rate_bp": vat_bp}
+
+
+class DeviceForm(PlainForm):
+    name = forms.CharField(max_length=60, widget=forms.TextInput(attrs={"autofocus": True}))
+    place = forms.CharField(max_length=80, required=False, help_text="Where it stands, as a guest would say it.")
+    kind = forms.ChoiceField(choices=DeviceKind.choices)
+    rated_w = forms.IntegerField(min_value=1, max_value=100_000, required=False, label="Rated power, W")
+    active = forms.BooleanField(required=False, label="For sale")
+    pairs = (("kind", "rated_w"),)
+
+    @staticmethod
+    def values_of(device: Device) -> dict[str, Any]:
+        return {name: getattr(device, name) for name in ("name", "place", "kind", "rated_w", "active")}
+
+    def columns(self) -> dict[str, Any]:
+        return dict(self.cleaned_data)
+
+
+class MaintenanceForm(PlainForm):
+    text = forms.CharField(
+        max_length=200,
+        required=False,
+        label="What guests read",
+        widget=forms.TextInput(attrs={"autofocus": True}),
+        help_text="For example: The drum is being repaired.",
+    )
+    until = forms.DateTimeField(
+        required=False,
+        label="Planned end",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"],
+    )
+
+    def __init__(self, *args: Any, timezone: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.timezone = timezone
+        self.fields["until"].help_text = f"{timezone} time. Leave it empty when nobody knows yet."
+
+    def clean_until(self) -> datetime | None:
+        """The form speaks the site's time, whatever the server's own zone is."""
+        until: datetime | None = self.cleaned_data["until"]
+        return until.replace(tzinfo=ZoneInfo(self.timezone)) if until else None
+
+
+class AccountForm(PlainForm):
+    """A Shelly account. The key goes in and never comes out: an empty field keeps the saved one."""
+
+    name = forms.CharField(max_length=60, widget=forms.TextInput(attrs={"autofocus": True}))
+    server_url = forms.CharField(
+        max_length=200, label="Server", help_text="Shelly app: User settings → Authorization cloud key → Server."
+    )
+    auth_key = forms.CharField(
+        max_length=400,
+        label="Auth key",
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}, render_value=False),
+        help_text="Stored encrypted, never shown again.",
+    )
+
+    def __init__(self, *args: Any, account: ShellyAccount | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.account = account
+        if account is not None:
+            self.fields["auth_key"].required = False
+            self.fields["auth_key"].help_text = "Leave it empty to keep the saved key."
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        others = ShellyAccount.objects.filter(name=name)
+        if (others.exclude(pk=self.account.pk) if self.account else others).exists():
+            raise forms.ValidationError("Another account has this name.")
+        return name
+
+    def clean_server_url(self) -> str:
+        try:
+            return str(check_server_url(self.cleaned_data["server_url"], settings.SHELLY_HOSTS, settings.SIMULATED))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+
+
+class LocationForm(PlainForm):
+    """A site; who is no administrator may only rename it."""
+
+    name = forms.CharField(max_length=80, widget=forms.TextInput(attrs={"autofocus": True}))
+    timezone = forms.CharField(max_length=60, label="Time zone", help_text="For example Europe/Vienna.")
+    currency = forms.ChoiceField(choices=[(code, code.upper()) for code in sorted(money.MINIMUM_MINOR)])
+    contact_phone = forms.CharField(max_length=40, required=False, label="Phone for guests")
+    high_power_w = forms.IntegerField(
+        min_value=0, max_value=1_000_000, label="High power starts above, W", help_text="Such devices need headroom."
+    )
+    pairs = (("timezone", "currency"),)
+
+    def __init__(self, *args: Any, rename_only: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if rename_only:
+            self.fields = {"name": self.fields["name"]}
+
+    def clean_timezone(self) -> str:
+        name: str = self.cleaned_data["timezone"]
+        if name not in available_timezones():
+            raise forms.ValidationError("No such time zone; write it as Europe/Vienna.")
+        return name

@@ -1,0 +1,38 @@
+"""Amounts, lengths and ages in words, for the staff: the guest pages' spelling where there is one."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from sessions_app.guest import words
+
+at = words.at
+countdown = words.countdown
+
+
+def amount(minor: int | None, currency: str) -> str:
+    return "" if minor is None else words.money(minor, currency)
+
+
+def length(seconds: int | None) -> str:
+    return "" if seconds is None else words.span(seconds)
+
+
+def age(seconds: float) -> str:
+    """How long ago, in the unit that fits: "34 s ago", "5 min ago"; the script counts on in the same words."""
+    whole = max(0, int(seconds))
+    if whole < 120:
+        return f"{whole} s ago"
+    if whole < 7200:
+        return f"{whole // 60} min ago"
+    return f"{whole // 3600} h ago" if whole < 172_800 else f"{whole // 86_400} days ago"
+
+
+def milliseconds(moment: datetime | None) -> int | str:
+    return "" if moment is None else int(moment.timestamp() * 1000)
+
+
+def natural(text: str) -> list[tuple[int, int | str]]:
+    """A sorting key that puts Dryer 2 before Dryer 10."""
+    return [(0, int(part)) if part.isdigit() else (1, part.casefold()) for part in re.split(r"(\d+)", text) if part]
