@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import ClassVar
 
 from django.core.validators import MinValueValidator
@@ -42,6 +43,7 @@ class ShellyAccount(Due):
     As a due row it says when its next request may leave: one at a time, spaced from the end of the last answer.
     """
 
+    secret_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=60, unique=True)
     server_url = models.URLField(max_length=200)
     auth_key = EncryptedTextField()
@@ -54,7 +56,10 @@ class ShellyAccount(Due):
     limit_hits = models.PositiveSmallIntegerField(default=0)
     groups_size = models.PositiveSmallIntegerField(default=50, validators=[MinValueValidator(1)])
     timeouts_in_row = models.PositiveSmallIntegerField(default=0)
+    timeout_devices = models.JSONField(default=list, blank=True)
+    circuit_opened_at = models.DateTimeField(null=True, blank=True)
     status_due_at = models.DateTimeField(null=True, blank=True)
+    sync_due_at = models.DateTimeField(null=True, blank=True)
     found = models.JSONField(default=list, blank=True)
     synced_at = models.DateTimeField(null=True, blank=True)
 
@@ -127,6 +132,9 @@ class Device(models.Model):
     must_be_off_since = models.DateTimeField(null=True, blank=True)
     timer_unproven = models.BooleanField(default=False)
     failed_last = models.BooleanField(default=False)
+    blocked_since = models.DateTimeField(null=True, blank=True)
+    blocked_reason = models.CharField(max_length=40, blank=True, default="")
+    off_confirmed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["name"]

@@ -8,6 +8,7 @@ from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.db import models
 
 from hygate import clock
+from hygate.due.row import Due, due_index
 
 
 class UserManager(BaseUserManager["User"]):
@@ -62,6 +63,7 @@ class SiteSettings(models.Model):
     contact_phone = models.CharField(max_length=40, blank=True, default="")
     brand_color = models.CharField(max_length=7, default="#153e63")
     devices_enabled = models.BooleanField(default=True)
+    refund_limit_minor = models.PositiveIntegerField(default=5000, help_text="The most an operator may refund at once")
 
     class Meta:
         constraints: ClassVar = [
@@ -114,6 +116,51 @@ class AuditContact(models.Model):
     event = models.OneToOneField(AuditEvent, on_delete=models.DO_NOTHING, related_name="contact")
     ip = models.GenericIPAddressField(null=True, blank=True)
     email = models.EmailField(blank=True, default="")
+
+
+class Severity(models.TextChoices):
+    WARNING = "warning", "Look at it soon"
+    ERROR = "error", "Something does not work"
+
+
+class Alert(Due):
+    """One thing that a person must do. Open once per ``key``, however often it is noticed; closed when it has healed.
+
+    As a due row it says when its e-mail is to be sent. ``blocks_completion``: a session must not close before it.
+    """
+
+    key = models.CharField(max_length=120)
+    kind = models.CharField(max_length=60)
+    severity = models.CharField(max_length=10, choices=Severity, default=Severity.WARNING)
+    title = models.CharField(max_length=160)
+    advice = models.CharField(max_length=300, blank=True, default="")
+    help_anchor = models.CharField(max_length=60, blank=True, default="")
+    session = models.BigIntegerField(null=True, blank=True)
+    payment = models.BigIntegerField(null=True, blank=True)
+    device = models.BigIntegerField(null=True, blank=True)
+    account = models.BigIntegerField(null=True, blank=True)
+    blocks_completion = models.BooleanField(default=False)
+    opened_at = models.DateTimeField(default=clock.now)
+    noticed_at = models.DateTimeField(default=clock.now)
+    times = models.PositiveIntegerField(default=1)
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    acknowledged_by = models.CharField(max_length=60, blank=True, default="")
+    mailed_at = models.DateTimeField(null=True, blank=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-severity", "-opened_at", "-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(name="one_open_alert", fields=["key"], condition=models.Q(closed_at__isnull=True)),
+            models.CheckConstraint(name="alert_severity_known", condition=models.Q(severity__in=Severity.values)),
+        ]
+        indexes: ClassVar = [
+            due_index("alert_due"),
+            models.Index(fields=["opened_at"], name="alert_open", condition=models.Q(closed_at__isnull=True)),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
 
 
 class Heartbeat(models.Model):

@@ -65,6 +65,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "hygate.apps.HygateConfig",
     "devices.apps.DevicesConfig",
     "sessions_app.apps.SessionsConfig",

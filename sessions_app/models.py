@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import ClassVar
 
 from django.db import models
@@ -22,6 +23,7 @@ class DeviceSession(Due):
     hash, shown again from its encrypted copy.
     """
 
+    secret_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     reference = models.CharField(max_length=12, unique=True)
     token_hash = models.CharField(max_length=64, unique=True)
     token = EncryptedTextField()
@@ -86,6 +88,7 @@ class Payment(Due):
     it is decided, then what may be kept.
     """
 
+    secret_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     ref = models.CharField(max_length=20, unique=True)
     session = models.ForeignKey(DeviceSession, on_delete=models.PROTECT, related_name="payments")
     purpose = models.CharField(max_length=10, choices=Purpose, default=Purpose.START)
@@ -114,6 +117,8 @@ class Payment(Due):
     captured_at = models.DateTimeField(null=True, blank=True)
     refund_promised_minor = models.PositiveIntegerField(default=0)
     refunded_minor = models.PositiveIntegerField(default=0)
+    disputed_at = models.DateTimeField(null=True, blank=True)
+    compared_at = models.DateTimeField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -157,6 +162,7 @@ class Refund(Due):
     status = models.CharField(max_length=10, choices=RefundStatus, default=RefundStatus.OWED)
     stripe_id = models.CharField(max_length=120, unique=True, null=True, blank=True)
     key_number = models.PositiveSmallIntegerField(default=1)
+    made_by = models.CharField(max_length=60, default="hygate", help_text="hygate, user:<id>, or stripe (imported)")
     created_at = models.DateTimeField(default=clock.now)
     requested_at = models.DateTimeField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
@@ -173,6 +179,25 @@ class Refund(Due):
         return f"{self.amount_minor} of {self.payment_id} ({self.status})"
 
 
+class StripeWatch(Due):
+    """One row: what keeps our books and Stripe's in agreement beside the orders' own clocks.
+
+    ``cursor`` is the newest event that was followed, ``compare_from`` where the daily full compare stands,
+    ``next_read_at`` when the next reading of the reconciler may leave (its budget, shared by all processes).
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    cursor = models.CharField(max_length=120, blank=True, default="")
+    events_due_at = models.DateTimeField(null=True, blank=True)
+    compare_due_at = models.DateTimeField(null=True, blank=True)
+    compare_from = models.BigIntegerField(default=0)
+    next_read_at = models.DateTimeField(null=True, blank=True)
+    key_status = models.CharField(max_length=20, blank=True, default="")
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(name="stripe_watch_one_row", condition=Q(id=1))]
+
+
 class WebhookEvent(Due):
     """The inbox: one row for each event id. Only a hint to look Stripe's objects up again; no body is kept."""
 
@@ -184,6 +209,7 @@ class WebhookEvent(Due):
     received_at = models.DateTimeField(default=clock.now)
     handled_at = models.DateTimeField(null=True, blank=True)
     effect = models.CharField(max_length=40, blank=True, default="")
+    livemode = models.BooleanField(default=False)
 
     class Meta:
         ordering: ClassVar = ["-received_at", "-id"]
