@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from devices.models import Device, DeviceCode, DeviceKind, Location, ShellyAccount
+from devices.relays.found import was_added
 from hygate import audit
 
 ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
@@ -66,6 +67,7 @@ def _add(account: ShellyAccount, choice: Choice, location: Location, row: dict[s
         output=row.get("output"),
     )
     code = DeviceCode.objects.create(device=device, code=new_code())
+    was_added(account.pk, device.shelly_id, device.channel)
     audit.write("device_added", actor=by, device=device.pk, code=code.code, name=device.name)
     return device
 

@@ -10,10 +10,13 @@ from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
+STRIPE_SECRET_KEYS = ("sk_live_", "rk_live_", "sk_test_", "rk_test_")
+
 
 def register() -> None:
     checks.register(simulated_is_only_local)
     checks.register(real_site_has_real_keys)
+    checks.register(mail_is_safe)
 
 
 def refuse_bad_settings() -> None:
@@ -58,6 +61,29 @@ def real_site_has_real_keys(**_: Any) -> list[checks.CheckMessage]:
     found: list[checks.CheckMessage] = []
     if settings.SECRET_KEY == settings.DEMO_SECRET_KEY or settings.DEMO_FIELD_KEY in settings.FIELD_KEYS:
         found.append(checks.Error("The demo's keys stand in a real site's settings. Make your own.", id="hygate.E004"))
+    if settings.STRIPE_KEY.startswith(("sk_test_", "rk_test_")) and not settings.STRIPE_TEST_OK:
+        text = (
+            "HYGATE_STRIPE_KEY is a test key: guests would pay with play money."
+            " Set a live key, or HYGATE_STRIPE_TEST_OK=1 while you try things out."
+        )
+        found.append(checks.Error(text, id="hygate.E006"))
+    elif settings.STRIPE_KEY and not settings.STRIPE_KEY.startswith(STRIPE_SECRET_KEYS):
+        text = "HYGATE_STRIPE_KEY is no secret key. Set it to one that starts with rk_live_ or sk_live_."
+        found.append(checks.Error(text, id="hygate.E007"))
     if not settings.STRIPE_KEY:
         found.append(checks.Warning("HYGATE_STRIPE_KEY is empty: nothing can be sold.", id="hygate.W001"))
     return found
+
+
+def mail_is_safe(**_: Any) -> list[checks.CheckMessage]:
+    """Alerts need a way out of the house, and the mail server's password must not travel in the clear."""
+    if settings.SIMULATED:
+        return []
+    if not settings.SMTP_HOST:
+        text = "HYGATE_SMTP_HOST is empty: alerts stand on the dashboard only, nobody is told by e-mail."
+        return [checks.Warning(text, id="hygate.W002")]
+    open_wire = not (settings.EMAIL_USE_TLS or settings.EMAIL_USE_SSL)
+    if open_wire and settings.EMAIL_HOST_USER and not is_loopback(settings.SMTP_HOST):
+        text = "The password for HYGATE_SMTP_HOST would travel unencrypted: use HYGATE_SMTP_PORT 587 or 465."
+        return [checks.Error(text, id="hygate.E005")]
+    return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -11,10 +12,13 @@ TRUE, FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 
 
 def text(name: str, default: str = "") -> str:
-    """The value of ``name``, or the content of the file that ``name_FILE`` points at (for secrets)."""
+    """The value of ``name``, or the content of the file that ``name_FILE`` points at (for secrets).
+
+    An empty variable is one that is not set: that is what ``NAME=`` in a ``.env`` file means.
+    """
     path = os.environ.get(f"{name}_FILE", "")
     if not path:
-        return os.environ.get(name, default).strip()
+        return os.environ.get(name, "").strip() or default
     try:
         return Path(path).read_text().strip()
     except OSError as error:
@@ -52,6 +56,13 @@ def whole(name: str, default: int, *, least: int = 0, most: int = 10**9) -> int:
     if not value.lstrip("-").isdigit() or not least <= int(value) <= most:
         raise ImproperlyConfigured(f"{name} is {value!r}; set it to a whole number from {least} to {most}.")
     return int(value)
+
+
+def one_of(name: str, default: str, choices: Sequence[str]) -> str:
+    value = text(name, default).lower()
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} is {value!r}; set it to {' or '.join(choices)}.")
+    return value
 
 
 def words(name: str, default: str = "") -> list[str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Max, Q
 from django.db.utils import DatabaseError
 from django.http import HttpRequest, JsonResponse
 
-from hygate.due.sweep import silent_for_s
+from hygate import clock
+from hygate.due import sweep
 from hygate.models import Heartbeat
 
-SILENT_S = 30
+SILENT_S = sweep.SILENT_S
 
 
 def healthz(_request: HttpRequest) -> JsonResponse:
@@ -30,5 +32,6 @@ def readyz(_request: HttpRequest) -> JsonResponse:
 
 def sweep_silence_s() -> float:
     """Seconds since anybody swept: beat's sweep, or a worker's watch that would take over."""
-    names = Heartbeat.objects.filter(name__startswith="worker:").values_list("name", flat=True)
-    return min([silent_for_s(), *(silent_for_s(name) for name in names)])
+    sweepers = Heartbeat.objects.filter(Q(name=sweep.HEARTBEAT) | Q(name__startswith="worker:"))
+    last = sweepers.aggregate(last=Max("at"))["last"]
+    return float("inf") if last is None else (clock.now() - last).total_seconds()

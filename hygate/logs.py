@@ -1,7 +1,13 @@
-"""Logging: one line per event on standard error, with every secret scrubbed before it leaves the process."""
+"""Logging: one line per event on standard error, with every secret scrubbed before it leaves the process.
+
+Scrubbed twice: the message when its record is made, so that no handler of anybody's gets to see a secret, and the whole
+line when it is written, because a traceback or an object beside the message (Django logs the request, whose address is
+a guest's link) is spelled out only then.
+"""
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import MutableMapping
 from typing import Any
@@ -9,7 +15,9 @@ from typing import Any
 import structlog
 
 SECRETS = re.compile(
-    r"(auth_key=)[^&\s\"']+|\b((?:sk|rk)_(?:live|test)_)\w+|\b(whsec_)\w+|(/session/)[\w-]{20,}", re.IGNORECASE
+    r"(auth_key[\"']?\s*[=:]\s*[\"']?)[^&\s\"',}]+"
+    r"|\b((?:sk|rk)_(?:live|test)_)\w+|\b(whsec_)\w+|(/session/)[\w-]{20,}",
+    re.IGNORECASE,
 )
 Event = MutableMapping[str, Any]
 
@@ -23,7 +31,30 @@ def _scrub_event(_logger: Any, _method: str, event: Event) -> Event:
     for key, value in event.items():
         if isinstance(value, str):
             event[key] = scrub(value)
+        elif not isinstance(value, bool | int | float | None) and (spelled := scrub(said := repr(value))) != said:
+            event[key] = spelled
     return event
+
+
+def _scrub_line(_logger: Any, _method: str, line: str) -> str:
+    return scrub(line)
+
+
+class ScrubbedRecord(logging.LogRecord):
+    """A record whose message holds no secret, whoever writes it where."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if isinstance(self.msg, str):
+            self._scrub()
+
+    def _scrub(self) -> None:
+        try:
+            said = self.getMessage()
+        except (TypeError, ValueError):
+            return  # a message and arguments that do not fit: logging itself reports that when it writes the line
+        if (clean := scrub(said)) != said:
+            self.msg, self.args = clean, ()
 
 
 SHARED: list[Any] = [
@@ -36,6 +67,7 @@ SHARED: list[Any] = [
 
 def configuration(level: str) -> dict[str, Any]:
     """Django's LOGGING, and structlog set up to go the same way."""
+    logging.setLogRecordFactory(ScrubbedRecord)
     structlog.configure(
         processors=[*SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -51,6 +83,7 @@ def configuration(level: str) -> dict[str, Any]:
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     structlog.dev.ConsoleRenderer(colors=False),
+                    _scrub_line,
                 ],
             }
         },

@@ -10,7 +10,7 @@ from hygate import env
 
 @dataclass(frozen=True)
 class Numbers:
-    """Times in seconds. The defaults are the product's promises; tests and the demo may shorten them."""
+    """Times in seconds, unless the name says days. The defaults are the product's promises; tests may shorten them."""
 
     # a purchase
     hold_s: float = 600
@@ -33,6 +33,13 @@ class Numbers:
     timer_margin_s: int = 30
     status_every_s: float = 30
     offline_after_s: float = 150
+    sync_every_s: float = 600
+    circuit_after: int = 3
+    probe_every_s: float = 5
+    re_ons: int = 2
+    re_on_apart_s: float = 10
+    key_warn_days: int = 75
+    key_error_days: int = 90
     # the engine
     sweep_s: float = 1
     sweep_silence_s: float = 3
@@ -41,9 +48,21 @@ class Numbers:
     lease_stripe_s: float = 15
     lease_other_s: float = 10
     quarantine_s: float = 600
+    # what a person is told
+    alert_mail_after_s: float = 30
+    off_alert_s: float = 60
+    mail_timeout_s: float = 5
 
 
-LIMITS = {"timer_margin_s": (5, 60), "groups_size": (1, 50), "attempts_per_round": (1, 3)}
+LIMITS = {
+    "timer_margin_s": (5, 60),
+    "groups_size": (1, 50),
+    "attempts_per_round": (1, 3),
+    "circuit_after": (1, 100),
+    "re_ons": (0, 10),
+    "key_warn_days": (1, 3650),
+    "key_error_days": (1, 3650),
+}
 
 
 def from_environment() -> Numbers:

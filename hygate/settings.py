@@ -6,6 +6,7 @@ neither, Hygate refuses to start. ``DEBUG`` is off everywhere unless ``HYGATE_DE
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from hygate import env, logs, numbers
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(env.text("HYGATE_VAR_DIR", str(BASE_DIR / "var")))
+with suppress(OSError):  # where it cannot be made, whoever needs it (the demo, the database, beat) says so itself
+    VAR_DIR.mkdir(parents=True, exist_ok=True)
 
 # -- who we are
 SIMULATED = env.flag("HYGATE_SIMULATED")
@@ -26,6 +29,8 @@ DEBUG = env.flag("HYGATE_DEBUG")
 PORT = env.whole("PORT", 8000, least=1, most=65535)
 BASE_URL = env.text("HYGATE_BASE_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
 NUMBERS = numbers.from_environment()
+# what follows when a relay goes off by itself in a paid session: on again (twice at most), or the rest paid back
+PREMATURE_OFF = env.one_of("HYGATE_PREMATURE_OFF", "re_on", ("re_on", "refund"))
 
 DEMO_SECRET_KEY = "simulated-only-" + "0" * 50
 DEMO_FIELD_KEY = "c2ltdWxhdGVkLW9ubHktc2ltdWxhdGVkLW9ubHktMTI="
@@ -36,6 +41,7 @@ if not SECRET_KEY or not FIELD_KEYS:
         "Hygate is not configured. Set HYGATE_SECRET_KEY and HYGATE_FIELD_KEYS for a real site (see README.md),"
         " or try everything without accounts, hardware or money: make demo"
     )
+AUDIT_KEY = env.text("HYGATE_AUDIT_KEY") or SECRET_KEY
 ALLOWED_HOSTS = env.words("HYGATE_ALLOWED_HOSTS", urlsplit(BASE_URL).hostname or "127.0.0.1")
 if SIMULATED:
     ALLOWED_HOSTS = [*ALLOWED_HOSTS, "localhost"]
@@ -48,12 +54,26 @@ SIM_SHELLY_PORT = env.whole("HYGATE_SIM_SHELLY_PORT", 8101, least=1, most=65535)
 SIM_STRIPE_PORT = env.whole("HYGATE_SIM_STRIPE_PORT", 8102, least=1, most=65535)
 STRIPE_API_BASE = env.text("HYGATE_STRIPE_API_BASE", f"http://127.0.0.1:{SIM_STRIPE_PORT}" if SIMULATED else "")
 STRIPE_KEY = env.text("HYGATE_STRIPE_KEY", "sk_test_simulated" if SIMULATED else "")
+STRIPE_TEST_OK = env.flag("HYGATE_STRIPE_TEST_OK")
 STRIPE_WEBHOOK_SECRETS = env.words("HYGATE_STRIPE_WEBHOOK_SECRETS", "whsec_demo" if SIMULATED else "")
 SHELLY_HOSTS = env.words("HYGATE_SHELLY_HOSTS")
 SHELLY_DEFAULT_URL = env.text(
     "HYGATE_SHELLY_URL",
     f"http://127.0.0.1:{SIM_SHELLY_PORT}" if SIMULATED else "https://shelly-103-eu.shelly.cloud",
 )
+
+# -- mail: alerts and forgotten passwords; a simulation prints them
+SMTP_HOST = "" if SIMULATED else env.text("HYGATE_SMTP_HOST")
+SENDS_MAIL = SIMULATED or bool(SMTP_HOST)
+_MAIL_BACKEND = "console" if SIMULATED else "smtp" if SMTP_HOST else "dummy"
+EMAIL_BACKEND = f"django.core.mail.backends.{_MAIL_BACKEND}.EmailBackend"
+EMAIL_HOST = SMTP_HOST
+EMAIL_PORT = env.whole("HYGATE_SMTP_PORT", 587, least=1, most=65535)
+EMAIL_HOST_USER = env.text("HYGATE_SMTP_USER")
+EMAIL_HOST_PASSWORD = env.text("HYGATE_SMTP_PASSWORD")
+EMAIL_USE_SSL, EMAIL_USE_TLS = EMAIL_PORT == 465, EMAIL_PORT == 587
+EMAIL_TIMEOUT = NUMBERS.mail_timeout_s
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("HYGATE_SMTP_FROM", f"hygate@{urlsplit(BASE_URL).hostname or 'localhost'}")
 
 # -- Django
 INSTALLED_APPS = [
@@ -80,9 +100,11 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "hygate.accounts.NewPasswordFirst",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "sessions_app.dashboard.modules.SwitchedOff",
 ]
 ROOT_URLCONF = "hygate.urls"
 WSGI_APPLICATION = "hygate.wsgi.application"
@@ -117,6 +139,11 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_ADAPTER = "hygate.accounts.StaffAdapter"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/dashboard/"
+ACCOUNT_RATE_LIMITS = False  # hygate.logins counts: allauth counts by account alone, which locks its owner out
+MFA_ADAPTER = "hygate.accounts.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # addresses are typed by an administrator; nothing is mailed
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if BEHIND_PROXY else 0
 LOGIN_URL = "/account/login/"
 LOGIN_REDIRECT_URL = "/dashboard/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -169,6 +196,15 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 
+# -- the cache counts login attempts for all web processes: a table, so that no site needs another service for it
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "hygate_cache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+}
+
 # -- the broker lends threads; an empty BROKER_URL means that the workers' own sweep does everything
 BROKER_URL = env.text("BROKER_URL", "")
 CELERY_BROKER_URL = BROKER_URL or "memory://"
@@ -197,4 +233,5 @@ CELERY_BEAT_SCHEDULE = {
     }
 }
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "hygate.error_report.SecretsFilter"
 LOGGING = logs.configuration(level=env.text("HYGATE_LOG_LEVEL", "INFO").upper())

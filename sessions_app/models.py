@@ -28,6 +28,9 @@ class DeviceSession(Due):
     token_hash = models.CharField(max_length=64, unique=True)
     token = EncryptedTextField()
     device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="sessions")
+    continues = models.OneToOneField(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="continued_by"
+    )
     plan = models.ForeignKey(UsagePlan, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     plan_name = models.CharField(max_length=60)
     duration_s = models.PositiveIntegerField(help_text="Seconds bought and paid for, extensions included")
@@ -75,6 +78,9 @@ class DeviceSession(Due):
     def __str__(self) -> str:
         return self.reference
 
+    def about(self) -> dict[str, int | None]:
+        return {"session": self.pk, "device": self.device_id}
+
     @property
     def is_live(self) -> bool:
         return self.state in LIVE
@@ -100,6 +106,7 @@ class Payment(Due):
     plan_name = models.CharField(max_length=60)
     created_at = models.DateTimeField(default=clock.now)
 
+    key_number = models.PositiveSmallIntegerField(default=1)
     checkout_key = models.CharField(max_length=80, unique=True)
     checkout_params = EncryptedTextField()
     checkout_id = models.CharField(max_length=120, unique=True, null=True, blank=True)
@@ -147,6 +154,9 @@ class Payment(Due):
     def __str__(self) -> str:
         return f"{self.purpose} {self.amount_minor} {self.currency} ({self.status})"
 
+    def about(self) -> dict[str, int | None]:
+        return {"session": self.session_id, "payment": self.pk}
+
     @property
     def is_decided(self) -> bool:
         """Something is to be done with the money that is held: capture it or let it go."""
@@ -178,19 +188,23 @@ class Refund(Due):
     def __str__(self) -> str:
         return f"{self.amount_minor} of {self.payment_id} ({self.status})"
 
+    def about(self) -> dict[str, int | None]:
+        return {"payment": self.payment_id}
+
 
 class StripeWatch(Due):
     """One row: what keeps our books and Stripe's in agreement beside the orders' own clocks.
 
-    ``cursor`` is the newest event that was followed, ``compare_from`` where the daily full compare stands,
-    ``next_read_at`` when the next reading of the reconciler may leave (its budget, shared by all processes).
+    ``cursor`` is the newest event that was followed; ``compare_since`` and ``compare_cursor`` say where a running full
+    compare stands; ``next_read_at`` when the reconciler's next reading may leave (a budget shared by all processes).
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     cursor = models.CharField(max_length=120, blank=True, default="")
     events_due_at = models.DateTimeField(null=True, blank=True)
     compare_due_at = models.DateTimeField(null=True, blank=True)
-    compare_from = models.BigIntegerField(default=0)
+    compare_since = models.DateTimeField(null=True, blank=True)
+    compare_cursor = models.CharField(max_length=120, blank=True, default="")
     next_read_at = models.DateTimeField(null=True, blank=True)
     key_status = models.CharField(max_length=20, blank=True, default="")
 

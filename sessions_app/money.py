@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 MINIMUM_MINOR = {
     "aed": 200, "aud": 50, "bgn": 100, "brl": 50, "cad": 50, "chf": 50, "czk": 1500, "dkk": 250, "eur": 50,
@@ -29,11 +29,13 @@ def minimum_minor(currency: str) -> int:
 
 
 def delivered_s(*, started_at: datetime, off_at: datetime, paused_ms: int, bought_s: int) -> int:
-    """Whole seconds of power from confirmed ON to the first request of OFF, pauses excluded, at most what was bought.
+    """Whole seconds of power from confirmed ON to ``off_at``, pauses excluded, at most what was bought.
+
+    ``off_at`` is the first request of OFF, or the last reading that showed the relay on if it went off by itself.
 
     A started second that was not finished is not charged.
     """
-    on_ms = int((off_at - started_at).total_seconds() * 1000) - paused_ms
+    on_ms = (off_at - started_at) // timedelta(milliseconds=1) - paused_ms
     return max(0, min(bought_s, on_ms // 1000))
 
 

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import transaction
 
 from devices.energy.headroom import headroom
+from devices.relays.blocking import Blocked, block
 from devices.relays.commands import expect_off, order_off, order_on
 from hygate import audit, clock
 from hygate.due import Claim, still_mine, wake
@@ -116,8 +117,9 @@ def _columns(session: DeviceSession, move: Move, now: datetime) -> dict[str, Any
 def _delivered(session: DeviceSession, now: datetime) -> int:
     if session.started_at is None:
         return 0
+    off_at = now if session.paused_at is None else min(now, session.paused_at)
     return money.delivered_s(
-        started_at=session.started_at, off_at=now, paused_ms=session.paused_ms, bought_s=session.duration_s
+        started_at=session.started_at, off_at=off_at, paused_ms=session.paused_ms, bought_s=session.duration_s
     )
 
 
@@ -137,6 +139,8 @@ def _consequences(session: DeviceSession, before: State, now: datetime, by: str)
     elif session.state == State.STOPPING:
         settlement.settle_session(session, now, by=by)
         order_off(session.device, reason=session.reason or "end", wanted_by=owner)
+        if rules.is_fought_over(session, settings.NUMBERS):
+            block(session.device_id, reason=Blocked.FOUGHT_OVER, session=session.pk)
     elif session.state == State.CANCELLED and before != State.STOPPING:
         settlement.settle_session(session, now, by=by)
         if before in POWERED:

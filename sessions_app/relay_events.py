@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import structlog
 from django.conf import settings
+from django.db.models import Q
 
 from devices.relays.commands import expect_off, order_on, session_of
 from devices.relays.outcomes import AboutToChange, RelayOutcome
-from sessions_app import rules
+from sessions_app import premature_off, rules
 from sessions_app.models import DeviceSession
 from sessions_app.moves import transition
 from sessions_app.rules import Move
@@ -20,10 +21,11 @@ log = structlog.get_logger(__name__)
 
 
 def lock_sessions(change: AboutToChange) -> None:
-    """A session's row is locked before its commands', as every move of a session does it."""
+    """A session's row is locked before its commands' and its device's, as every move of a session does it."""
     pks = [pk for pk in map(session_of, change.wanted_by) if pk is not None]
-    if pks:
-        list(DeviceSession.objects.select_for_update().filter(pk__in=pks).order_by("device_id").values_list("pk"))
+    if pks or change.devices:
+        wanted = Q(pk__in=pks) | Q(device_id__in=change.devices, state=State.RUNNING)
+        list(DeviceSession.objects.select_for_update().filter(wanted).order_by("device_id").values_list("pk"))
 
 
 def on_relay_outcome(outcome: RelayOutcome) -> None:
@@ -62,6 +64,8 @@ def _confirmed_on(session: DeviceSession, outcome: RelayOutcome) -> None:
             timer_ends_at=outcome.timer_ends_at,
         )
     elif session.state == State.RUNNING:
+        if session.paused_at is not None:
+            premature_off.came_back(session, max(outcome.on_since or outcome.at, session.paused_at))
         DeviceSession.objects.filter(pk=session.pk).update(timer_ends_at=outcome.timer_ends_at)
         expect_off(session.device_id, session.ends_at)
     else:
@@ -81,3 +85,5 @@ def _too_short(outcome: RelayOutcome, session: DeviceSession) -> bool:
 def _failed_on(session: DeviceSession, outcome: RelayOutcome) -> None:
     if session.state == State.STARTING:
         transition(session, Move(State.CANCELLED, Reason.START_FAILED), now=outcome.at)
+    elif session.state == State.RUNNING and session.paused_at is not None:
+        premature_off.re_on_failed(session, outcome)

@@ -26,7 +26,8 @@ def decide(session: DeviceSession, *, power_ok: bool, now: datetime, numbers: Nu
     """The move that is due at ``now``, or none.
 
     ``power_ok``: the site can carry the device (always true below the threshold). A start whose moment is longer past
-    than the start window (a server that stood still) is not started any more but given back.
+    than the start window (a server that stood still) is not started any more but given back. While a relay that went
+    off by itself is brought back (``paused_at`` in RUNNING), the minutes stand still and only that limit counts.
     """
     if session.state == State.GRACE and _past(session.grace_ends_at, now):
         return _after_grace(session, power_ok=power_ok, now=now, numbers=numbers)
@@ -36,6 +37,8 @@ def decide(session: DeviceSession, *, power_ok: bool, now: datetime, numbers: Nu
         return Move(State.CANCELLED, Reason.NO_POWER) if _past(session.power_wait_ends_at, now) else None
     if session.state == State.STARTING and _past(session.start_window_ends_at, now):
         return Move(State.CANCELLED, Reason.START_FAILED)
+    if session.state == State.RUNNING and session.paused_at is not None:
+        return Move(State.STOPPING, Reason.RELAY_OFF) if _past(session.pause_ends_at, now) else None
     if session.state == State.RUNNING and _past(session.ends_at, now):
         return Move(State.STOPPING)
     if session.state == State.PAUSED and _past(session.pause_ends_at, now):
@@ -63,6 +66,11 @@ def finish(session: DeviceSession) -> Move:
     return Move(State.COMPLETED)
 
 
+def is_fought_over(session: DeviceSession, numbers: Numbers) -> bool:
+    """Every re-ON was used and the relay went off again: something else switches it."""
+    return session.reason == Reason.RELAY_OFF and session.re_ons >= numbers.re_ons > 0
+
+
 def timer_proof_at(session: DeviceSession) -> datetime | None:
     """When the relay's own timer has ended power for certain, even if nobody can read the relay."""
     if session.timer_ends_at is None:
@@ -81,7 +89,7 @@ def due_at(session: DeviceSession, now: datetime) -> datetime | None:
         case State.STARTING:
             return session.start_window_ends_at
         case State.RUNNING:
-            return session.ends_at
+            return session.ends_at if session.paused_at is None else session.pause_ends_at
         case State.PAUSED:
             return session.pause_ends_at
         case State.STOPPING:

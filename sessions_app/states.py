@@ -77,6 +77,7 @@ class RefundStatus(models.TextChoices):
     PENDING = "pending", "Pending at the bank"
     SUCCEEDED = "succeeded", "Paid back"
     FAILED = "failed", "Failed"
+    COVERED = "covered", "Covered by a refund made at Stripe"
 
 
 class Purpose(models.TextChoices):

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from django.conf import settings
+from typing import Any
 
-from devices.relays.outcomes import AboutToChange, RelayOutcome
+from django.apps import AppConfig
+from django.conf import settings
+from django.db.models.signals import post_migrate
+
+from devices.relays.outcomes import AboutToChange, RelayObserved, RelayOutcome
 from hygate.due import Queue, outcomes, register, wakeups
-from sessions_app import moves, relay_events
-from sessions_app.models import DeviceSession, Payment, Refund, WebhookEvent
-from sessions_app.payments import acting, inbox, refunding
+from sessions_app import moves, premature_off, relay_events
+from sessions_app.models import DeviceSession, Payment, Refund, StripeWatch, WebhookEvent
+from sessions_app.payments import acting, inbox, refunding, watching
 from sessions_app.states import State
+
+LEASE_WATCH_S = 60.0
+
+
+def _make_watch(app_config: AppConfig, **_: Any) -> None:
+    if app_config.name == "sessions_app":
+        watching.ensure_watch()
 
 
 def connect() -> None:
@@ -24,8 +35,11 @@ def connect() -> None:
     register(Payment, acting.advance, queue=Queue.MONEY, lease_s=lambda: numbers.lease_stripe_s, chunk=1)
     register(Refund, refunding.advance, queue=Queue.MONEY, lease_s=lambda: numbers.lease_stripe_s, chunk=1)
     register(WebhookEvent, inbox.advance, queue=Queue.MONEY, lease_s=lambda: numbers.lease_stripe_s, chunk=1)
+    register(StripeWatch, watching.advance, queue=Queue.MONEY, lease_s=lambda: LEASE_WATCH_S, chunk=1)
+    post_migrate.connect(_make_watch, dispatch_uid="stripe_watch")
     outcomes.register(AboutToChange, relay_events.lock_sessions)
     outcomes.register(RelayOutcome, relay_events.on_relay_outcome)
+    outcomes.register(RelayObserved, premature_off.on_relay_observed)
     if settings.BROKER_URL:
         from hygate.celery import publish_wake_up
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.world import World
 
+ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 START = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
 
@@ -46,3 +49,43 @@ def later(manual_clock: Any) -> Callable[[float], datetime]:
         return moment
 
     return move
+
+
+# -- a test that was left out has to be on the list of those that may be
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(SkipGuard(), "skip-guard")
+
+
+class SkipGuard:
+    """Names every skip that ``allowed_skips.txt`` does not, and fails CI for it."""
+
+    def __init__(self) -> None:
+        lines = (line.strip() for line in ALLOWED_SKIPS.read_text().splitlines())
+        self._allowed = [line.split(" | ", 1) for line in lines if line and not line.startswith("#")]
+        self._unlisted: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._look(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._look(report)
+
+    def _look(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        if not report.skipped or hasattr(report, "wasxfail"):
+            return
+        said = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        why = said.removeprefix("Skipped: ")
+        if not any(report.nodeid.startswith(place) and why == reason for place, reason in self._allowed):
+            self._unlisted.add(f"{report.nodeid} | {why}")
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for line in sorted(self._unlisted):
+            terminalreporter.write_line(f"Skipped, and not in tests/allowed_skips.txt: {line}")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        on_the_controller = not hasattr(session.config, "workerinput")
+        if self._unlisted and on_the_controller and os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED

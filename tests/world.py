@@ -16,8 +16,8 @@ from hygate.due.sweep import sweep
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.shelly import ShellySimulator
 from hygate.simulators.stripe import StripeSimulator
-from sessions_app import services
-from sessions_app.models import DeviceSession, Payment
+from sessions_app import selling
+from sessions_app.models import DeviceSession, Payment, StripeWatch
 from sessions_app.payments.checkout import open_checkout
 
 KEY = "demo-shelly-key"
@@ -45,6 +45,7 @@ class World:
         sync_account(self.account)
         self.device = self.add_device(PLUG, 0, "Washer 1", "WASH1")
         self.plan = self.add_plan(self.device)
+        StripeWatch.objects.update_or_create(pk=1, defaults={"due_at": self.now})
         if lively:
             self.go(3)
 
@@ -101,7 +102,7 @@ class World:
 
     # -- a guest
     def hold(self, device: Device | None = None, plan: UsagePlan | None = None) -> DeviceSession:
-        return services.hold_slot(device=device or self.device, plan=plan or self.plan)
+        return selling.hold_slot(device=device or self.device, plan=plan or self.plan)
 
     def buy(self, device: Device | None = None, plan: UsagePlan | None = None) -> DeviceSession:
         """Hold, open Checkout, pay; what Stripe tells is left to ``tell`` or to the reconciler."""
@@ -125,7 +126,7 @@ class World:
 
     def availability(self, device: Device | None = None) -> str:
         fresh = Device.objects.get(pk=(device or self.device).pk)
-        return services.availability(fresh, self.now).kind
+        return selling.availability(fresh, self.now).kind
 
     # -- witnesses
     def ctl(self, server: RunningSimulator, method: str, path: str, body: dict[str, Any] | None = None) -> Any:

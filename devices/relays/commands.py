@@ -10,10 +10,14 @@ from django.db.models import Case, F, Q, When
 from django.db.models.functions import Least
 
 from devices.models import Device, RelayCommand, ShellyAccount
+from devices.relays import telling
 from devices.relays.models import OPEN, CommandState
 from devices.relays.rules import LATE_ON_S
 from hygate import audit, clock
 from hygate.due import wake
+
+RE_ON = "re_on"
+"""The reason of an ON for a relay that went off by itself: whoever wants it counts every time that it is sent."""
 
 
 def order_on(
@@ -24,14 +28,20 @@ def order_on(
     for_s: int | None = None,
     until: datetime | None = None,
     give_up_at: datetime | None = None,
+    not_before: datetime | None = None,
 ) -> RelayCommand:
-    """Want ``device`` on, for ``for_s`` seconds from its confirmation or until ``until``. Supersedes what was open."""
-    Device.objects.filter(pk=device.pk).update(must_be_off_since=None)
+    """Want ``device`` on, for ``for_s`` seconds from its confirmation or until ``until``. Supersedes what was open.
+
+    It is not sent before ``not_before``, nor after ``give_up_at``.
+    """
+    Device.objects.filter(pk=device.pk).update(must_be_off_since=None, off_confirmed_at=None)
+    telling.off_is_not_wanted(device.pk)
     return _order(
         device,
         RelayCommand(
             on=True, reason=reason, wanted_by=wanted_by, on_for_s=for_s, on_until=until, give_up_at=give_up_at
         ),
+        not_before=not_before,
     )
 
 
@@ -50,6 +60,12 @@ def expect_off(device_id: int, at: datetime | None) -> None:
     Device.objects.filter(pk=device_id).update(off_expected_at=at)
 
 
+def last_on_sent_at(device_id: int) -> datetime | None:
+    """When an ON last left for this relay, whatever became of it."""
+    sent = RelayCommand.objects.filter(device_id=device_id, on=True, last_sent_at__isnull=False)
+    return sent.order_by("-id").values_list("last_sent_at", flat=True).first()
+
+
 def retry_now(device: Device) -> bool:
     """Send the device's open command at once instead of waiting for its next round."""
     now = clock.now()
@@ -60,13 +76,14 @@ def retry_now(device: Device) -> bool:
     return True
 
 
-def _order(device: Device, command: RelayCommand) -> RelayCommand:
+def _order(device: Device, command: RelayCommand, *, not_before: datetime | None = None) -> RelayCommand:
     assert transaction.get_connection().in_atomic_block, "a wish for a relay belongs into the mover's transaction"
     now = clock.now()
     fresh = Device.objects.get(pk=device.pk)
     in_flight_at = _supersede(device, now)
     command.device, command.account_id = fresh, fresh.account_id
-    command.created_at = command.next_at = now
+    command.created_at = now
+    command.next_at = max(now, not_before) if not_before is not None else now
     command.mark_before, command.output_before = fresh.reading_mark, fresh.output
     if in_flight_at is not None and not command.on:
         late_s = settings.NUMBERS.command_timeout_s + LATE_ON_S
@@ -80,7 +97,7 @@ def _order(device: Device, command: RelayCommand) -> RelayCommand:
         reason=command.reason,
         for_s=command.on_for_s,
     )
-    hurry_account(fresh.account_id, now)
+    hurry_account(fresh.account_id, command.next_at)
     return command
 
 

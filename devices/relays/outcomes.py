@@ -27,7 +27,25 @@ class RelayOutcome:
 
 
 @dataclass(frozen=True)
+class RelayObserved:
+    """What a fresh reading shows of a relay that ought to be on, when nobody's command made it so.
+
+    ``output`` false: it went off by itself (wall button, reboot, another controller). True: it is on again.
+    ``at`` is when the reading was fetched, ``shown_on_at`` when the last fresh reading before it showed the relay on.
+    """
+
+    device_id: int
+    output: bool
+    at: datetime
+    shown_on_at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class AboutToChange:
-    """Published before any row of a transaction is touched: subscribers lock what they own of ``wanted_by`` first."""
+    """Published before any row of a transaction is touched: subscribers lock what they own of it first.
+
+    ``wanted_by`` names the owners of commands, ``devices`` the relays that a reading may have something to tell of.
+    """
 
     wanted_by: tuple[str, ...]
+    devices: tuple[int, ...] = ()

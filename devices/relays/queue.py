@@ -17,8 +17,9 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Min, QuerySet
 
+from devices import key_age
 from devices.models import Device, RelayCommand, ShellyAccount
-from devices.relays import calls, results, sending
+from devices.relays import calls, pacing, results, sending
 from devices.relays.calls import Answer, Request
 from devices.relays.models import OPEN
 from devices.relays.steps import Step, Wait, next_step
@@ -125,8 +126,10 @@ class _Drain:
         with transaction.atomic():
             results.record(landed, now)
         with transaction.atomic():
-            results.pace_accounts(landed, now)
+            pacing.pace_accounts(landed, now)
         for request, _ in landed:
+            if request.kind == "status":
+                key_age.watch(request.account_id, now)
             self.asleep[request.account_id] = now
 
     def _awake(self) -> list[int]:

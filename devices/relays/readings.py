@@ -1,17 +1,44 @@
-"""What readings say about devices: live state, strays, and relays that have gone off as they should."""
+"""What readings say about devices: live state, strays, relays that went off by themselves or cannot go off."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from devices.models import Device, RelayCommand
+from devices.relays import telling
+from devices.relays.blocking import Blocked, block
 from devices.relays.commands import order_off
 from devices.relays.models import OPEN
+from devices.relays.outcomes import RelayObserved
 from devices.shelly.payload import ChannelReading, DeviceStatus
+from hygate.due import outcomes
 
 MOST_MARK = 60
+WELDED_W = 10
+"""Watts through a relay that is off: more than any meter invents."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A device as its row was before the reading, and the reading. ``is_fresh``: the device has spoken since."""
+
+    device: Device
+    reading: ChannelReading
+    is_fresh: bool
+
+
+def unexpected(account_id: int, statuses: Mapping[str, DeviceStatus]) -> set[int]:
+    """Devices that ought to be on and about which these readings have something to tell: off, or on again."""
+    told = set()
+    for device in Device.objects.filter(account_id=account_id, off_expected_at__isnull=False):
+        status = statuses.get(device.shelly_id)
+        reading = status.channel(device.channel) if status is not None else None
+        if reading is not None and (reading.output is False or (reading.output and not device.output)):
+            told.add(device.pk)
+    return told
 
 
 def apply_all(
@@ -21,18 +48,32 @@ def apply_all(
     fetched_at: datetime,
     *,
     whole: bool = True,
+    told: Collection[int] = (),
 ) -> None:
-    """Write the readings of one answer. ``whole``: it covers the account, so a device missing in it is not online."""
+    """Write the readings of one answer, then act on them.
+
+    ``whole``: it covers the account, so a device missing in it is not online. ``told``: of which devices ``unexpected``
+    said that there is something to tell; whoever cares has locked its own rows for these.
+    """
     devices = Device.objects.filter(account_id=account_id)
     if not whole:
         devices = devices.filter(shelly_id__in=statuses)
-    for device in devices.order_by("pk"):
-        status = statuses.get(device.shelly_id)
-        reading = status.channel(device.channel) if status is not None else None
-        changes = _changes(device, status, reading, fetched_at)
-        Device.objects.filter(pk=device.pk).update(**changes)
-        if reading is not None:
-            _duty(device, reading, asked_at)
+    seen = [_write(device, statuses.get(device.shelly_id), fetched_at) for device in devices.order_by("pk")]
+    for one in seen:
+        if one is None:
+            continue
+        if one.device.pk in told:
+            _tell(one, asked_at, fetched_at)
+        _duty(one.device, one.reading, asked_at, fetched_at)
+        if _is_welded(one):
+            block(one.device.pk, reason=Blocked.WELDED)
+
+
+def _write(device: Device, status: DeviceStatus | None, fetched_at: datetime) -> Seen | None:
+    reading = status.channel(device.channel) if status is not None else None
+    changes = _changes(device, status, reading, fetched_at)
+    Device.objects.filter(pk=device.pk).update(**changes)
+    return Seen(device, reading, "reading_at" in changes) if reading is not None else None
 
 
 def _changes(
@@ -53,21 +94,51 @@ def _changes(
     }
 
 
-def _duty(device: Device, reading: ChannelReading, asked_at: datetime) -> None:
+def _tell(seen: Seen, asked_at: datetime, fetched_at: datetime) -> None:
+    """Publish that a relay which ought to be on is not, or is again; an old picture of it tells nothing.
+
+    That it is on again while a command for it is open is for the command's own confirmation to say.
+    """
+    device, output = seen.device, seen.reading.output
+    expected_until = device.off_expected_at
+    if output is None or not seen.is_fresh or expected_until is None or asked_at >= expected_until:
+        return
+    if output and _has_open_command(device):
+        return
+    shown_on_at = device.reading_at if device.output else None
+    outcomes.publish(RelayObserved(device.pk, output, fetched_at, shown_on_at))
+
+
+def _duty(device: Device, reading: ChannelReading, asked_at: datetime, fetched_at: datetime) -> None:
     """A relay that must be off and is not is switched off; one that is off and has no open command is done with.
 
     A relay that is on while nobody has paid (late ON, wall button, another app) must be off too, unless staff has the
     device in maintenance or does not sell it.
     """
-    if RelayCommand.objects.filter(device=device, state__in=OPEN).exists():
+    if _has_open_command(device):
         return
     if reading.output and _is_stray(device, asked_at):
         order_off(device, reason="stray_on", wanted_by="")
     elif reading.output is False and device.must_be_off_since is not None and asked_at >= device.must_be_off_since:
-        Device.objects.filter(pk=device.pk).update(must_be_off_since=None)
+        Device.objects.filter(pk=device.pk).update(must_be_off_since=None, off_confirmed_at=fetched_at)
+        telling.off_is_over(device, fetched_at)
+
+
+def _has_open_command(device: Device) -> bool:
+    return RelayCommand.objects.filter(device=device, state__in=OPEN).exists()
 
 
 def _is_stray(device: Device, asked_at: datetime) -> bool:
     if device.must_be_off_since is not None:
         return asked_at >= device.must_be_off_since
     return device.off_expected_at is None and device.active and device.maintenance_since is None
+
+
+def _is_welded(seen: Seen) -> bool:
+    """Two pushes of the device in a row, both after its OFF was confirmed, show it off and drawing power."""
+    before, confirmed_at = seen.device, seen.device.off_confirmed_at
+    if confirmed_at is None or before.reading_at is None or before.reading_at <= confirmed_at:
+        return False
+    shown_before = before.output is False and (before.watts or 0) >= WELDED_W
+    shown_now = seen.reading.output is False and round(seen.reading.watts or 0) >= WELDED_W
+    return seen.is_fresh and shown_before and shown_now

@@ -8,13 +8,15 @@ from typing import Any
 
 from django.conf import settings
 
-from devices.models import AccountStatus, Device, RelayAttempt, RelayCommand, ShellyAccount
-from devices.relays import readings, rules
+from devices.models import Device, RelayAttempt, RelayCommand
+from devices.relays import found, readings, rules, telling
+from devices.relays.blocking import Blocked, block
 from devices.relays.calls import Answer, Request
-from devices.relays.commands import session_of
+from devices.relays.circuit import is_answer
+from devices.relays.commands import RE_ON, session_of
 from devices.relays.models import AttemptOutcome, CommandState
 from devices.relays.outcomes import AboutToChange, RelayOutcome
-from devices.shelly.errors import BadKey, CloudDown, NotConfirmed, RateLimited, ShellyError, TimedOut
+from devices.shelly.errors import BadRequest, NoSuchRoute, NotConfirmed, NoTimer, ShellyError
 from devices.shelly.readings import ChannelReading
 from hygate import audit
 from hygate.due import outcomes
@@ -39,11 +41,19 @@ def record(landed: Sequence[tuple[Request, Answer]], now: datetime) -> None:
     """
     pks = sorted({pk for request, _ in landed for pk in request.targets})
     wanted = RelayCommand.objects.filter(pk__in=pks).exclude(wanted_by="").values_list("wanted_by", flat=True)
-    outcomes.publish(AboutToChange(tuple(sorted(set(wanted)))))
+    read = [(request, answer) for request, answer in landed if _is_reading(request, answer)]
+    told = {pk for request, answer in read for pk in readings.unexpected(request.account_id, answer.statuses)}
+    outcomes.publish(AboutToChange(tuple(sorted(set(wanted))), tuple(sorted(told))))
     for request, answer in landed:
-        if request.kind in ("read", "status") and answer.error is None:
-            whole = request.kind == "status"
-            readings.apply_all(request.account_id, answer.statuses, request.started_at, answer.finished_at, whole=whole)
+        if request.is_probe and is_answer(answer.error):
+            _take_up_again(request.account_id, now)
+    for request, answer in read:
+        whole = request.kind == "status"
+        if answer.found is not None:
+            found.update_devices(request.account_id, answer.found, now)
+        readings.apply_all(
+            request.account_id, answer.statuses, request.started_at, answer.finished_at, whole=whole, told=told
+        )
     answers = {pk: (request, answer) for request, answer in landed for pk in request.targets}
     rows = RelayCommand.objects.select_for_update(of=("self",)).select_related("device").filter(pk__in=pks)
     for command in rows.order_by("device_id"):
@@ -52,41 +62,23 @@ def record(landed: Sequence[tuple[Request, Answer]], now: datetime) -> None:
             _read_back(command, request, answer, now)
         else:
             _sent(command, request, answer, now)
+        telling.watch_off(command, now)
 
 
-def pace_accounts(landed: Sequence[tuple[Request, Answer]], now: datetime) -> None:
-    """Each account's pace and health after its answer."""
-    for request, answer in sorted(landed, key=lambda pair: pair[0].account_id):
-        _account(request, answer, now)
+def _is_reading(request: Request, answer: Answer) -> bool:
+    return request.kind in ("read", "status") and answer.error is None
 
 
-def _account(request: Request, answer: Answer, now: datetime) -> None:
-    """The account's pace and health: the gap counts from the end of the answer, wider after a rate limit."""
-    account = ShellyAccount.objects.select_for_update().get(pk=request.account_id)
-    changes: dict[str, Any] = {"last_latency_ms": answer.latency_ms}
-    error = answer.error
-    if isinstance(error, RateLimited):
-        hits = account.limit_hits + 1
-        changes |= {
-            "limit_hits": hits,
-            "wide_gap_until": now + timedelta(seconds=settings.NUMBERS.wide_gap_for_s),
-            "free_at": answer.finished_at + timedelta(seconds=rules.limited_pause_s(hits)),
-        }
-    else:
-        gap_s = rules.gap_s(account.wide_gap_until, now, settings.NUMBERS)
-        changes |= {"limit_hits": 0, "free_at": answer.finished_at + timedelta(seconds=gap_s)}
-    if isinstance(error, BadKey):
-        changes |= {"status": AccountStatus.BAD_KEY, "last_error": error.name}
-    elif isinstance(error, TimedOut | CloudDown):
-        silent = account.timeouts_in_row + 1
-        changes |= {"timeouts_in_row": silent, "last_error": error.name}
-        if silent >= 3:
-            changes["status"] = AccountStatus.UNREACHABLE
-    elif error is None:
-        changes |= {"status": AccountStatus.OK, "last_ok_at": now, "timeouts_in_row": 0, "last_error": ""}
-    if request.kind == "status":
-        changes["status_due_at"] = now + timedelta(seconds=settings.NUMBERS.status_every_s)
-    ShellyAccount.objects.filter(pk=account.pk).update(**changes)
+def _take_up_again(account_id: int, now: datetime) -> None:
+    """The cloud is back: what it was silent about is no device's failure, and what waited is due now.
+
+    An OFF that may have acted is sent again instead of being read first; an ON is read first, as always.
+    """
+    Device.objects.filter(account_id=account_id, failed_last=True).update(failed_last=False)
+    tried = RelayCommand.objects.filter(account_id=account_id, attempts__gt=0)
+    unsure = tried.filter(on=False, state=CommandState.ACCEPTED).exclude(last_error="")
+    unsure.update(state=CommandState.QUEUED, next_at=now, in_round=0, rounds=0)
+    tried.filter(state=CommandState.QUEUED).update(next_at=now, in_round=0, rounds=0)
 
 
 def _sent(command: RelayCommand, request: Request, answer: Answer, now: datetime) -> None:
@@ -94,7 +86,11 @@ def _sent(command: RelayCommand, request: Request, answer: Answer, now: datetime
     _close_attempt(command, request, answer, error, said="accepted")
     if command.state != CommandState.SENDING or command.attempts != request.numbers[command.pk]:
         return  # overtaken by a later wish, or taken over by another holder: this answer moves nothing any more
-    Device.objects.filter(pk=command.device_id).update(failed_last=error is not None)
+    if request.kind == "group" and isinstance(answer.error, BadRequest):
+        _move(command, CommandState.QUEUED, next_at=now, last_error=answer.error.name)
+        return  # too many at once: the account's trouble, and no device's
+    failed = error is not None and not isinstance(error, NoSuchRoute)
+    Device.objects.filter(pk=command.device_id).update(failed_last=failed)
     if error is None:
         _move(command, CommandState.ACCEPTED, accepted_at=answer.finished_at, next_at=_first_read(command, now))
     else:
@@ -120,6 +116,8 @@ def _give_up(command: RelayCommand, error: str, now: datetime) -> None:
     outcomes.publish(
         RelayOutcome(command.pk, command.device_id, command.on, command.wanted_by, "failed", now, error=error)
     )
+    if error == NoTimer.name:
+        block(command.device_id, reason=Blocked.NO_TIMER, session=session_of(command.wanted_by))
 
 
 def _read_back(command: RelayCommand, request: Request, answer: Answer, now: datetime) -> None:
@@ -133,9 +131,15 @@ def _read_back(command: RelayCommand, request: Request, answer: Answer, now: dat
     if status is not None and reading is not None and rules.proves(command, reading, status.mark, request.started_at):
         _confirm(command, answer, reading)
         return
+    if isinstance(answer.error, NoSuchRoute):
+        _move(command, CommandState.ACCEPTED, next_at=now, last_error=answer.error.name)
+        return
     again_at = rules.next_read(command, now)
     if again_at is not None:
         _move(command, CommandState.ACCEPTED, next_at=again_at)
+        return
+    if command.reason == RE_ON:
+        _give_up(command, NotConfirmed.name, now)
         return
     then = rules.next_try(command, now, settings.NUMBERS)
     _move(
@@ -160,7 +164,9 @@ def _confirm(command: RelayCommand, answer: Answer, reading: ChannelReading) -> 
     if command.on:
         Device.objects.filter(pk=command.device_id).update(failed_last=False, timer_unproven=not shown_timer)
     else:
-        Device.objects.filter(pk=command.device_id).update(failed_last=False, must_be_off_since=None)
+        Device.objects.filter(pk=command.device_id).update(
+            failed_last=False, must_be_off_since=None, off_confirmed_at=at
+        )
     audit.write(
         f"relay_{'on' if command.on else 'off'}_confirmed",
         session=session_of(command.wanted_by),
@@ -181,6 +187,10 @@ def _confirm(command: RelayCommand, answer: Answer, reading: ChannelReading) -> 
             timer_ends_at=rules.timer_end(command, armed_s, reading),
         )
     )
+    if command.on:
+        telling.timer_seen(command.device, shown=shown_timer)
+    else:
+        telling.off_is_over(command.device, at)
 
 
 def _close_attempt(

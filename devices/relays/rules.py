@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from devices.relays.models import RelayCommand
-from devices.shelly.errors import BadKey, RateLimited, ShellyError
+from devices.shelly.errors import BadKey, NoSuchRoute, NoTimer, RateLimited, ShellyError
 from devices.shelly.payload import ChannelReading
 from hygate.numbers import Numbers
 
@@ -50,14 +50,24 @@ def after_error(command: RelayCommand, error: ShellyError, now: datetime, number
     """What follows a failed attempt: another in the round, the next round, a read, or the end.
 
     A rate limit is the account's trouble, not the relay's: it costs no place in the round. An OFF is never given up.
+    A server without v2 is asked by v1 at once, where OFF has a way and ON has none that is safe.
     """
     if isinstance(error, RateLimited):
+        return Retry(now, command.in_round, command.rounds)
+    if isinstance(error, NoSuchRoute) and command.on:
+        return GiveUp(NoTimer.name)
+    if isinstance(error, NoSuchRoute) and not goes_by_v1(command):
         return Retry(now, command.in_round, command.rounds)
     if command.on and (not error.retryable or isinstance(error, BadKey)):
         return GiveUp(error.name)
     if error.acted == "unknown":
         return Retry(now, command.in_round, command.rounds, read_first=True)
     return next_try(command, now, numbers)
+
+
+def goes_by_v1(command: RelayCommand) -> bool:
+    """The server's last word about this OFF was that it knows no v2."""
+    return not command.on and command.last_error == NoSuchRoute.name
 
 
 def next_try(command: RelayCommand, now: datetime, numbers: Numbers) -> Retry:

@@ -9,10 +9,10 @@ from django.conf import settings
 from django.db.models import F
 
 from devices.models import RelayAttempt, RelayCommand, ShellyAccount
-from devices.relays.calls import Request
+from devices.relays.calls import Request, key_of
 from devices.relays.commands import session_of
 from devices.relays.models import AttemptKind, CommandState
-from devices.relays.rules import timer_s
+from devices.relays.rules import goes_by_v1, timer_s
 from devices.relays.steps import Step
 from devices.shelly.cloud import Target
 from hygate import audit
@@ -33,7 +33,7 @@ def prepare(account: ShellyAccount, step: Step, now: datetime) -> Request | None
     return Request(
         account_id=account.pk,
         server_url=account.server_url,
-        auth_key=account.auth_key,
+        auth_key=key_of(account),
         kind=step.kind,
         prepared_at=time.monotonic(),
         started_at=now,
@@ -42,6 +42,8 @@ def prepare(account: ShellyAccount, step: Step, now: datetime) -> Request | None
         timer_s=armed_s,
         attempt_ids={pk: attempt.pk for pk, attempt in begun.items()},
         numbers={pk: attempt.number for pk, attempt in begun.items()},
+        is_probe=account.circuit_opened_at is not None,
+        by_v1=any(goes_by_v1(one) for one in commands),
     )
 
 

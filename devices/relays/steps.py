@@ -1,14 +1,15 @@
-"""What an account's queue does next: one pure function over its open commands. OFF, then ON, then reading."""
+"""What an account's queue does next: one pure function over its open commands. OFF, ON, reading, status, sync."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
 from devices.models import RelayCommand, ShellyAccount
+from devices.relays.calls import Kind
 from devices.relays.models import CommandState
+from devices.relays.rules import goes_by_v1
 from hygate.numbers import Numbers
 
 READ_BATCH = 10
@@ -20,9 +21,12 @@ AFTER_COMMAND_S = 0.5
 
 @dataclass(frozen=True)
 class Step:
-    """One request. ``send`` carries one command, ``group`` several OFFs, ``read`` commands to be read back."""
+    """One request. ``send`` carries one command, ``group`` several OFFs, ``read`` commands to be read back.
 
-    kind: Literal["send", "group", "read", "status"]
+    ``status`` reads the whole account; ``list`` asks for its names, and the next status completes a sync with them.
+    """
+
+    kind: Kind
     commands: tuple[RelayCommand, ...] = ()
 
 
@@ -47,12 +51,15 @@ def next_step(
     """The account's next request, or how long to wait.
 
     ``commands`` are its open ones; ``off_expected_at`` is when the next running relay will have to go off: no reading
-    starts when a command will be due before that reading could have timed out.
+    starts when a command will be due before that reading could have timed out. While the account's circuit is open,
+    nothing leaves but a probe.
     """
     if off_expected_at is not None and off_expected_at < now - timedelta(seconds=OVERDUE_OFF_BLOCKS_S):
         off_expected_at = None
     if account.free_at is not None and account.free_at > now:
         return _gap(account, commands, account.free_at)
+    if account.circuit_opened_at is not None:
+        return Step("status")
     queued = [one for one in commands if one.state == CommandState.QUEUED and not _too_late(one, now)]
     due = sorted((one for one in queued if one.next_at <= now), key=lambda one: _rank(one, now))
     if due:
@@ -66,12 +73,17 @@ def _too_late(command: RelayCommand, now: datetime) -> bool:
 
 
 def _gap(account: ShellyAccount, commands: Sequence[RelayCommand], free_at: datetime) -> Wait:
+    if account.circuit_opened_at is not None:
+        return Wait(free_at)
     moments = [one.next_at for one in commands if one.state in (CommandState.QUEUED, CommandState.ACCEPTED)]
     if any(moment <= free_at for moment in moments):
         return Wait(free_at, hold=True)
-    if account.status_due_at is not None:
-        moments.append(account.status_due_at)
+    moments += _reading_moments(account)
     return Wait(max(free_at, min(moments)) if moments else None)
+
+
+def _reading_moments(account: ShellyAccount) -> list[datetime]:
+    return [moment for moment in (account.status_due_at, account.sync_due_at) if moment is not None]
 
 
 def _rank(command: RelayCommand, now: datetime) -> tuple[int, datetime]:
@@ -86,13 +98,17 @@ def _rank(command: RelayCommand, now: datetime) -> tuple[int, datetime]:
 def _sending(due: Sequence[RelayCommand], account: ShellyAccount, numbers: Numbers) -> Step:
     """The first in rank; with it, in one request, every other OFF that is due and did not fail last time."""
     first = due[0]
-    if first.on or first.device.failed_last:
-        return Step("send", (first,))
     size = max(1, min(account.groups_size, numbers.groups_size))
-    together = [one for one in due if not one.on and not one.device.failed_last and one.in_round == 0][:size]
+    together = [one for one in due if _may_travel_in_company(one)][:size]
     if first not in together or len(together) == 1:
         return Step("send", (first,))
     return Step("group", tuple(together))
+
+
+def _may_travel_in_company(command: RelayCommand) -> bool:
+    """What failed last time travels alone, so that it fails alone."""
+    is_plain_off = not command.on and not goes_by_v1(command)
+    return is_plain_off and not command.device.failed_last and command.in_round == 0
 
 
 def _next_command_at(queued: Sequence[RelayCommand], off_expected_at: datetime | None) -> datetime | None:
@@ -120,6 +136,8 @@ def _reading(  # noqa: PLR0917 - the same facts as next_step has
         return Step("read", tuple(due))
     if not due and not blocked and account.status_due_at is not None and account.status_due_at <= now:
         return Step("status")
+    if not due and not blocked and account.sync_due_at is not None and account.sync_due_at <= now:
+        return Step("list")
     clear_at = command_at + timedelta(seconds=AFTER_COMMAND_S) if blocked and command_at is not None else None
     return Wait(_look_again(account, unread, queued, clear_at, now))
 
@@ -132,9 +150,7 @@ def _look_again(
     now: datetime,
 ) -> datetime | None:
     """The earliest moment at which something could leave; a blocked reading waits until the command has left."""
-    moments = [one.next_at for one in unread]
-    if account.status_due_at is not None:
-        moments.append(account.status_due_at)
+    moments = [one.next_at for one in unread] + _reading_moments(account)
     if clear_at is not None:
         moments = [max(moment, clear_at) for moment in moments]
     moments += [one.next_at for one in queued]

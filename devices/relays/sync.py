@@ -1,4 +1,7 @@
-"""Sync: which channels an account has. It takes its turn in the account's queue like everything else."""
+"""Sync on request: which channels an account has, now. It takes its turn in the account's queue like everything else.
+
+The sync that comes by itself every ten minutes is two steps of that queue (``steps``, ``listings``).
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from devices.models import AccountStatus, Device, ShellyAccount
-from devices.relays import rules
-from devices.relays.calls import cloud_of
+from devices.models import AccountStatus, ShellyAccount
+from devices.relays import rules, telling
+from devices.relays.calls import cloud_of, key_of
 from devices.relays.commands import hurry_account
-from devices.shelly.discovery import FoundChannel, discover
+from devices.relays.found import keep_found, update_devices
+from devices.shelly.discovery import discover
 from devices.shelly.errors import BadKey, ShellyError
 from hygate import clock
 from hygate.due import claims, hand_back
@@ -36,20 +40,20 @@ def sync_account(account: ShellyAccount) -> list[dict[str, Any]]:
 
     Raises a ``ShellyError`` with its name. Two requests, a gap apart, while this process holds the account's turn.
     """
-    with _turn(account):
+    with turn(account):
         try:
-            found = discover(cloud_of(account.server_url, account.auth_key), _pause)
+            found = discover(cloud_of(account.server_url, key_of(account)), _pause)
         except ShellyError as error:
             status = AccountStatus.BAD_KEY if isinstance(error, BadKey) else AccountStatus.UNREACHABLE
             ShellyAccount.objects.filter(pk=account.pk).update(status=status, last_error=error.name)
             raise
         now = clock.now()
-        rows = [channel.as_json() for channel in found]
         with transaction.atomic():
-            ShellyAccount.objects.filter(pk=account.pk).update(
-                found=rows, synced_at=now, status=AccountStatus.OK, last_ok_at=now, last_error="", status_due_at=now
-            )
-            _update_devices(account, found, now)
+            update_devices(account.pk, found, now)
+        with transaction.atomic():
+            rows = keep_found(account, found, now)
+            ShellyAccount.objects.filter(pk=account.pk).update(status_due_at=now)
+            telling.account_is_well(account.pk)
     with transaction.atomic():
         hurry_account(account.pk, clock.now())
     return rows
@@ -60,7 +64,7 @@ def _pause() -> None:
 
 
 @contextmanager
-def _turn(account: ShellyAccount) -> Iterator[None]:
+def turn(account: ShellyAccount) -> Iterator[None]:
     """Hold the account's lease: nobody else sends to it meanwhile. Gives way to commands that are already waiting."""
     handler = handler_for(ShellyAccount._meta.label_lower)
     deadline = time.monotonic() + TURN_WITHIN_S
@@ -83,15 +87,3 @@ def _turn(account: ShellyAccount) -> Iterator[None]:
         gap_s = rules.gap_s(None, now, settings.NUMBERS)
         ShellyAccount.objects.filter(pk=account.pk).update(free_at=clock.now() + timedelta(seconds=gap_s))
         hand_back(handler, mine)
-
-
-def _update_devices(account: ShellyAccount, found: tuple[FoundChannel, ...], now: datetime) -> None:
-    seen = {(one.shelly_id, one.channel): one for one in found}
-    for device in Device.objects.filter(account=account):
-        channel = seen.get((device.shelly_id, device.channel))
-        if channel is None:
-            Device.objects.filter(pk=device.pk, vanished_at__isnull=True).update(vanished_at=now, online=False)
-        else:
-            Device.objects.filter(pk=device.pk).update(
-                vanished_at=None, online=channel.online, model=channel.model, generation=channel.generation
-            )

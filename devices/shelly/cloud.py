@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
@@ -15,7 +16,17 @@ from typing import Any
 
 import httpx
 
-from devices.shelly.errors import BadAnswer, CloudDown, ShellyError, TimedOut, named, named_code, readable
+from devices.shelly.errors import (
+    BadAnswer,
+    CloudDown,
+    Refused,
+    ShellyError,
+    TimedOut,
+    TlsFailed,
+    named,
+    named_code,
+    readable,
+)
 from devices.shelly.payload import parse_all_status, parse_device_list, parse_v2_get
 from devices.shelly.readings import DeviceStatus, ListedDevice, Skipped, Target, as_object
 from devices.shelly.wire import is_over, shared_client, within
@@ -31,6 +42,7 @@ KEY_FIELD = "auth_key"
 SWITCH = "/v2/devices/api/set/switch"
 GROUPS = "/v2/devices/api/set/groups"
 GET = "/v2/devices/api/get"
+V1_CONTROL = "/device/relay/control"
 
 
 class ShellyCloud:
@@ -115,6 +127,11 @@ class ShellyCloud:
             log.warning("Shelly set/groups names targets that were not asked for: %s", ", ".join(strangers)[:200])
         return {by_text[text]: error for text, error in failed.items() if text in by_text}
 
+    def switch_off_v1(self, target: Target) -> None:
+        """OFF for one relay by the deprecated v1, for servers without v2. There is no ON: v1 arms no timer."""
+        form = {KEY_FIELD: self._auth_key, "id": target.shelly_id, "channel": str(target.channel), "turn": "off"}
+        self._post(V1_CONTROL, self._command_timeout_s, ANSWER_MAX_BYTES, data=form)
+
     # -- how it travels
     def _read_v1(self, path: str, asked: Mapping[str, str], key: str, max_bytes: int) -> Any:
         """A v1 read; its answer must hold ``data.<key>`` as an object or as the cloud's empty ``[]``."""
@@ -186,10 +203,22 @@ def _transport_error(error: Exception) -> ShellyError:
     if isinstance(error, httpx.TimeoutException):
         return TimedOut(what)
     if isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol | httpx.InvalidURL):
-        return CloudDown(what, acted="no")
+        return _no_connection(error, what)
     if isinstance(error, httpx.DecodingError):
         return BadAnswer(what)
     return CloudDown(what, acted="unknown")
+
+
+def _no_connection(error: BaseException, what: str) -> ShellyError:
+    """Why there is no connection, by what lies under httpx's error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return TlsFailed(str(getattr(cause, "verify_message", "") or cause.reason or what), acted="no")
+        if isinstance(cause, ConnectionRefusedError):
+            return Refused(what, acted="no")
+        cause = cause.__cause__ or cause.__context__
+    return CloudDown(what, acted="no")
 
 
 def _failed_commands(answer: Any) -> dict[str, ShellyError]:

@@ -83,6 +83,20 @@ class WrongProfile(ShellyError):
     says = "The device is not in its relay profile; set it to relay or switch in the Shelly app."
 
 
+class NoSuchRoute(ShellyError):
+    """404 without a cause: this server does not have the address that was asked, as one without v2 commands."""
+
+    name = "no_such_route"
+    says = "The server does not know this request: is it a Shelly server?"
+
+
+class NoTimer(ShellyError):
+    """An ON for a server without v2: v1 has no timer, and without one a relay could outlive its payment."""
+
+    name = "no_timer"
+    says = "This Shelly server cannot arm a relay's own timer, so nothing is switched on through it."
+
+
 class BadRequest(ShellyError):
     """The cloud found fault with the parameters; for set/groups it may mean: too many ids."""
 
@@ -111,6 +125,40 @@ class CloudDown(ShellyError):
 
     name, retryable = "cloud_down", True
     says = "The Shelly Cloud cannot be reached."
+
+
+class HostUnknown(CloudDown):
+    name = "host_unknown"
+    says = "No server has this name."
+
+
+class Refused(CloudDown):
+    """Nobody listens at the address and port."""
+
+    name = "connection_refused"
+    says = "The server refuses the connection."
+
+
+class TlsFailed(CloudDown):
+    """The certificate is wrong, or the server does not speak TLS at all: the key was not sent."""
+
+    name = "tls_failed"
+    says = "No secure connection to the server could be made."
+
+
+class AddressRefused(CloudDown):
+    """We refused: the host is not allowed, or its name leads to an address that is none of Shelly's."""
+
+    name = "address_refused"
+    says = "The server is none that the auth key may be sent to."
+
+    @property
+    def sentence(self) -> str:
+        return self.reason or self.says
+
+    def __init__(self, detail: str = "", *, acted: Acted | None = None, reason: str = "") -> None:
+        super().__init__(detail or reason, acted=acted)
+        self.reason = reason
 
 
 class TimedOut(ShellyError):
@@ -218,6 +266,8 @@ def _by_status(status: int, words: list[str]) -> ShellyError:
         return RateLimited(detail)
     if status in (401, 403):
         return UnclearRefusal(detail)
+    if status == 404:
+        return NoSuchRoute(detail)
     if status >= 500:
         return CloudDown(detail, acted="unknown")
     return BadAnswer(detail)

@@ -1,4 +1,8 @@
-"""Which servers an auth key may be sent to: it opens the whole account, so not to just any address."""
+"""Which servers an auth key may be sent to: it opens the whole account, so not to just any address.
+
+Asked twice: of the name when an account is saved, and of name and IP address when a connection is made. A name that
+was fine yesterday may lead into our own network today.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from urllib.parse import SplitResult, urlsplit
 
 SHELLY_CLOUD = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+shelly\.cloud")
 EXAMPLE = "https://shelly-103-eu.shelly.cloud"
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def check_server_url(url: str, extra_hosts: Collection[str], simulated: bool) -> str:
@@ -40,9 +46,14 @@ def _taken_apart(text: str) -> tuple[SplitResult, str, int | None]:
 def _is_allowed(scheme: str, host: str, port: int | None, extra_hosts: Collection[str], simulated: bool) -> bool:
     if simulated and scheme in ("http", "https") and is_loopback(host):
         return True
-    extra = {entry.strip().lower() for entry in extra_hosts}
-    known = SHELLY_CLOUD.fullmatch(host) is not None or bool({host, f"{host}:{port}"} & extra)
+    known = SHELLY_CLOUD.fullmatch(host) is not None or _is_listed(host, port, extra_hosts)
     return scheme == "https" and bool(host) and known
+
+
+def _is_listed(host: str, port: int | None, extra_hosts: Collection[str]) -> bool:
+    """``HYGATE_SHELLY_HOSTS`` names hosts, or hosts with the one port they are meant at."""
+    extra = {entry.strip().lower() for entry in extra_hosts}
+    return bool({host, f"{host}:{443 if port is None else port}", f"{host}:{port}"} & extra)
 
 
 def _refusal(scheme: str, host: str, simulated: bool) -> str:
@@ -51,6 +62,54 @@ def _refusal(scheme: str, host: str, simulated: bool) -> str:
     if scheme != "https":
         return "The server address must start with https://, because the auth key travels in it."
     return f"The host {host!r} is no Shelly server (*.shelly.cloud); if it is right, add it to HYGATE_SHELLY_HOSTS."
+
+
+def check_connection(
+    host: str, port: int, addresses: Collection[str], extra_hosts: Collection[str], simulated: bool
+) -> None:
+    """Whether a connection to ``host`` may go to all of ``addresses``; ValueError with a sentence.
+
+    Shelly's servers stand on the public internet. This machine and private networks are only for simulators and for
+    hosts that the site's own settings name; link-local addresses (a cloud machine's metadata) are for nobody.
+    """
+    host = host.lower()
+    if simulated and is_loopback(host) and all(_plain(address).is_loopback for address in addresses):
+        return
+    listed = _is_listed(host, port, extra_hosts)
+    if not listed and SHELLY_CLOUD.fullmatch(host) is None:
+        raise ValueError(_refusal("https", host, simulated))
+    for text in addresses:
+        address = _plain(text)
+        if not (_is_public(address) or (listed and _is_local(address))):
+            raise ValueError(
+                f"The host {host!r} leads to the address {address}, which is not on the public internet; if it is"
+                " right, add it to HYGATE_SHELLY_HOSTS."
+            )
+
+
+def _plain(text: str) -> Address:
+    """The address that is really meant: an IPv4 address in the dress of an IPv6 one is judged as what it is."""
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1] or address
+
+
+def _is_public(address: Address) -> bool:
+    return address.is_global and not _is_odd(address)
+
+
+def _is_local(address: Address) -> bool:
+    """This machine or a private network, and nothing stranger."""
+    return address.is_loopback or (address.is_private and not _is_odd(address))
+
+
+def _is_odd(address: Address) -> bool:
+    """For no server of anybody's: multicast, link-local, unspecified, reserved, and IPv6's old site-local."""
+    odd = address.is_multicast or address.is_link_local or address.is_unspecified or address.is_reserved
+    return odd or (isinstance(address, ipaddress.IPv6Address) and address.is_site_local)
 
 
 def is_loopback(host: str) -> bool:

@@ -2,6 +2,9 @@
 
 httpx's time-outs count each read anew, so a server that sends one byte per second is never late, and the look-up of a
 name has no limit at all. Here one deadline rules the whole exchange: look-up, connection, TLS, sending, every read.
+
+A connection goes to the very address that was looked up and checked. The name is not looked up again, so that no second
+answer can lead elsewhere; TLS and the Host header keep the name.
 """
 
 from __future__ import annotations
@@ -20,6 +23,10 @@ from typing import Any
 
 import httpcore
 import httpx
+from django.conf import settings
+
+from devices.shelly.errors import AddressRefused, HostUnknown
+from devices.shelly.server_url import check_connection
 
 CONNECTIONS_MAX = 100
 KEEPALIVE_S = 15.0
@@ -80,7 +87,7 @@ class DeadlineStream(httpcore.NetworkStream):
 
 
 class DeadlineBackend(httpcore.SyncBackend):
-    """Opens connections by the deadline, shared fairly between the addresses of a host."""
+    """Opens connections to checked addresses, by the deadline, shared fairly between the addresses of a host."""
 
     def connect_tcp(
         self,
@@ -91,6 +98,7 @@ class DeadlineBackend(httpcore.SyncBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         addresses = addresses_of(host, port, _left(timeout, httpcore.ConnectTimeout))[:ADDRESSES_MAX]
+        _refuse_forbidden(host, port, addresses)
         options = list(socket_options or ())
         for tried, address in enumerate(addresses, start=1):
             left = _left(timeout, httpcore.ConnectTimeout)
@@ -101,6 +109,13 @@ class DeadlineBackend(httpcore.SyncBackend):
                 if tried == len(addresses):
                     raise
         raise httpcore.ConnectError("the host has no address")
+
+
+def _refuse_forbidden(host: str, port: int, addresses: list[str]) -> None:
+    try:
+        check_connection(host, port, addresses, settings.SHELLY_HOSTS, settings.SIMULATED)
+    except ValueError as refusal:
+        raise AddressRefused(acted="no", reason=str(refusal)) from None
 
 
 def addresses_of(host: str, port: int, timeout: float | None) -> list[str]:
@@ -114,7 +129,7 @@ def addresses_of(host: str, port: int, timeout: float | None) -> list[str]:
     except queue.Empty:
         raise httpcore.ConnectTimeout("the name look-up took too long") from None
     if isinstance(answer, OSError):
-        raise httpcore.ConnectError("the name look-up failed")
+        raise HostUnknown("the name look-up failed", acted="no") from None
     return answer
 
 

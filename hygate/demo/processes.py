@@ -37,7 +37,9 @@ def broker(place: Place, ports: Ports) -> Program | None:
     if binary is None:
         return None
     options = ("--port", str(ports.broker), "--bind", HOST, "--save", "", "--appendonly", "no")
-    return Program("broker", (str(binary), *options, "--dir", str(place.folder)), service=True)
+    # a title of its own would overwrite the environment by which the demo's processes are told from others
+    untitled = ("--set-proc-title", "no")
+    return Program("broker", (str(binary), *options, *untitled, "--dir", str(place.folder)), service=True)
 
 
 def simulators(place: Place, ports: Ports) -> list[Program]:

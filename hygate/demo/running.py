@@ -72,6 +72,7 @@ def _serve(supervisor: Supervisor, place: Place, ports: Ports, say: Say) -> None
 def _prepare_data(supervisor: Supervisor) -> None:
     try:
         call_command("migrate", verbosity=0, interactive=False)
+        call_command("protect_audit", verbosity=0)
         supervisor.check()
         seed()
     except (DatabaseError, InconsistentMigrationHistory, NodeNotFoundError) as error:

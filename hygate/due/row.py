@@ -26,6 +26,10 @@ class Due(models.Model):
     class Meta:
         abstract = True
 
+    def about(self) -> dict[str, int | None]:
+        """What an alert about this row points at: session, payment, device or account by their ids."""
+        return {}
+
 
 def due_index(name: str) -> models.Index:
     """The partial index that keeps an idle sweep's look under a millisecond."""

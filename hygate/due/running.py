@@ -9,11 +9,15 @@ from django.conf import settings
 from django.db import close_old_connections, transaction
 from django.db.models import F
 
-from hygate import audit, clock
+from hygate import alerts, audit, clock
 from hygate.due.claims import Claim, hand_back, postpone
 from hygate.due.registry import Handler
+from hygate.due.row import Due
+from hygate.models import Severity
 
 POISON_AFTER = 5
+MOST_ERRORS = 1000
+"""Counting stops here: a row that must go off may fail for days."""
 log = structlog.get_logger(__name__)
 
 
@@ -35,6 +39,7 @@ def run(handler: Handler, claims: Sequence[Claim]) -> None:
             run(handler, [one])
         return
     hand_back(handler, claims)
+    _note_recovered(handler, claims)
     close_old_connections()
 
 
@@ -51,14 +56,43 @@ def _note_unexpected(handler: Handler, one: Claim) -> None:
     """
     with transaction.atomic():
         mine = handler.model._default_manager.filter(pk=one.pk, claim_token=one.token)
-        mine.update(unexpected_errors=F("unexpected_errors") + 1)
+        mine.filter(unexpected_errors__lt=MOST_ERRORS).update(unexpected_errors=F("unexpected_errors") + 1)
         row = mine.first()
         if row is None:
             return
         now = clock.now()
-        if row.unexpected_errors < POISON_AFTER or handler.never_quarantine(row):
-            wait_s = min(2.0**row.unexpected_errors, settings.NUMBERS.off_backoff_cap_s)
-        else:
+        poisoned = row.unexpected_errors >= POISON_AFTER and not handler.never_quarantine(row)
+        wait_s = min(2.0 ** min(row.unexpected_errors, POISON_AFTER), settings.NUMBERS.off_backoff_cap_s)
+        if poisoned:
             wait_s = settings.NUMBERS.quarantine_s
-            audit.write("row_quarantined", data_label=handler.label, row=one.pk, errors=row.unexpected_errors)
         postpone(handler, one, now + clock.seconds(wait_s))
+        if poisoned:
+            audit.write("row_quarantined", data_label=handler.label, row=one.pk, errors=row.unexpected_errors)
+            _tell(handler, row)
+
+
+def _tell(handler: Handler, row: Due) -> None:
+    name = str(handler.model._meta.verbose_name)
+    alerts.raise_alert(
+        _key(handler, row.pk),
+        kind="row_quarantined",
+        title=f"Work on {name} {row.pk} fails again and again",
+        advice="It is tried every few minutes and holds up nothing else. Look at what it is about, and at the log for"
+        " due.unexpected; an update of Hygate may be needed.",
+        severity=Severity.ERROR,
+        help_anchor="row-quarantined",
+        **row.about(),
+    )
+
+
+def _key(handler: Handler, pk: int) -> str:
+    return f"quarantine:{handler.label}:{pk}"
+
+
+def _note_recovered(handler: Handler, claims: Sequence[Claim]) -> None:
+    """A row that went through has healed: only errors in a row count."""
+    rows = handler.model._default_manager.filter(pk__in=[one.pk for one in claims], unexpected_errors__gt=0)
+    for pk, errors in list(rows.values_list("pk", "unexpected_errors")):
+        handler.model._default_manager.filter(pk=pk).update(unexpected_errors=0)
+        if errors >= POISON_AFTER:
+            alerts.close_alert(_key(handler, pk))

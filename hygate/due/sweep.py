@@ -13,11 +13,11 @@ from django.conf import settings
 from django.db import close_old_connections
 from django.db.utils import DatabaseError
 
-from hygate import clock
+from hygate import alerts, clock, sealing
 from hygate.due.claims import Claim, claim, hand_back
 from hygate.due.registry import Handler, Queue, handler_for, handlers
 from hygate.due.running import run
-from hygate.models import Heartbeat
+from hygate.models import Heartbeat, Severity
 
 BATCH = 200
 MOST_BATCHES = 10
@@ -25,12 +25,14 @@ TOGETHER_S = 0.05
 WORKER_BEAT_S = 5.0
 HEARTBEAT = "sweep"
 """Written by the sweep that beat starts; the fallback's own sweeps do not count as it."""
+SILENT_S = 30
+"""Silence after which a person is told."""
 log = structlog.get_logger(__name__)
 Dispatch = Callable[[Handler, list[Claim]], None]
 
 
 def sweep(dispatch: Dispatch, *, queues: Sequence[Queue] = tuple(Queue)) -> int:
-    """Claim everything due within the next second and dispatch it; answers how many rows."""
+    """Claim everything due within the next second, dispatch it, then seal the audit log; answers how many rows."""
     found = 0
     for handler in handlers():
         if handler.queue not in queues:
@@ -43,7 +45,16 @@ def sweep(dispatch: Dispatch, *, queues: Sequence[Queue] = tuple(Queue)) -> int:
                 _dispatch(dispatch, handler, chunk)
             if len(claims) < BATCH:
                 break
+    _seal()
     return found
+
+
+def _seal() -> None:
+    """After the work: a chain that cannot go on must not keep a relay from being switched off."""
+    try:
+        sealing.seal()
+    except Exception:
+        log.exception("sealing.failed")
 
 
 def wake_rows(label: str, pks: Sequence[int]) -> None:
@@ -103,6 +114,8 @@ class FallbackSweep:
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="fallback")
         self._stop = threading.Event()
         self._beaten_at = -WORKER_BEAT_S
+        self._watching_since = clock.now()
+        self._alarmed: bool | None = None
 
     def start(self) -> None:
         threading.Thread(target=self._watch, name="fallback-sweep", daemon=True).start()
@@ -125,8 +138,35 @@ class FallbackSweep:
         if time.monotonic() - self._beaten_at > WORKER_BEAT_S:
             beat(f"worker:{self._name}")
             self._beaten_at = time.monotonic()
-        if silent_for_s() > settings.NUMBERS.sweep_silence_s:
+        silence_s = silent_for_s()
+        if silence_s > settings.NUMBERS.sweep_silence_s:
             sweep(self._run_here)
+        self._tell(silence_s)
+
+    def _tell(self, silence_s: float) -> None:
+        """Where there is a broker, beat sweeps; say so when it does not, and when it does again.
+
+        We only speak of a silence that we heard ourselves: a worker that has just started knows nothing yet.
+        """
+        heard_s = min(silence_s, (clock.now() - self._watching_since).total_seconds())
+        silent = bool(settings.BROKER_URL) and heard_s > SILENT_S
+        if silent == self._alarmed:
+            return
+        if silent:
+            alerts.raise_alert(
+                "sweep",
+                kind="sweep_silent",
+                title="The scheduler has stopped",
+                advice="Start beat, the clock worker and the broker again. Meanwhile the other workers do the work,"
+                " a few seconds later.",
+                severity=Severity.ERROR,
+                help_anchor="sweep-silent",
+            )
+        elif silence_s <= settings.NUMBERS.sweep_silence_s or not settings.BROKER_URL:
+            alerts.close_alert("sweep")
+        else:
+            return
+        self._alarmed = silent
 
     def _run_here(self, handler: Handler, chunk: list[Claim]) -> None:
         self._pool.submit(run, handler, chunk)

@@ -13,7 +13,9 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from devices.accounts import add_account, change_account
 from devices.adding import Choice, NotSellable, add_devices
+from devices.key_age import KeyAge, key_age
 from devices.models import AccountStatus, Device, DeviceKind, Location, ShellyAccount
 from devices.relays.models import OPEN
 from devices.relays.sync import sync_account
@@ -66,47 +68,74 @@ def accounts(request: HttpRequest) -> HttpResponse:
         count=Count("devices", distinct=True),
         waiting=Count("commands", filter=Q(commands__state__in=OPEN), distinct=True),
     )
-    context = {"rows": [(row, TONES[AccountStatus(row.status)]) for row in rows]}
+    context = {"rows": [(row, TONES[AccountStatus(row.status)], age_of(row)) for row in rows]}
     return frame.page(request, "accounts.html", context, here=HERE)
+
+
+def age_of(one: ShellyAccount) -> KeyAge:
+    return key_age(one.key_saved_at, clock.now(), settings.NUMBERS)
 
 
 @administrator_only
 def add(request: HttpRequest) -> HttpResponse:
     form = AccountForm(request.POST or None, initial={"server_url": settings.SHELLY_DEFAULT_URL})
     if form.is_valid():
-        with transaction.atomic():
-            account = ShellyAccount.objects.create(**form.cleaned_data)
-            audit.write("account_added", actor=frame.who(request), account=account.pk, name=account.name)
+        account = add_account(**form.cleaned_data, by=frame.who(request))
         url = reverse("dashboard:account", args=[account.pk])
         return frame.done(request, url, f"{account.name} is saved. Sync it to see its channels.")
-    back = reverse("dashboard:accounts")
-    return frame.dialog(request, form, title="Add a Shelly account", submit="Save", back=back, here=HERE)
+    return new_dialog(request, form)
+
+
+def new_dialog(request: HttpRequest, form: AccountForm, verdict: dict[str, Any] | None = None) -> HttpResponse:
+    return frame.dialog(
+        request,
+        form,
+        title="Add a Shelly account",
+        submit="Save",
+        back=reverse("dashboard:accounts"),
+        here=HERE,
+        action=reverse("dashboard:account_add"),
+        test=reverse("dashboard:account_test_new"),
+        verdict=verdict,
+    )
 
 
 @administrator_only
 def edit(request: HttpRequest, pk: int) -> HttpResponse:
     """Name, server, and a new key when one was typed; a new key or server counts as not tried yet."""
     one = get_object_or_404(ShellyAccount.objects.defer("found"), pk=pk)
-    back = reverse("dashboard:account", args=[pk])
     form = AccountForm(request.POST or None, initial={"name": one.name, "server_url": one.server_url}, account=one)
     if form.is_valid():
-        columns = dict(form.cleaned_data)
-        if columns["auth_key"]:
-            columns["key_saved_at"] = clock.now()
-        else:
-            del columns["auth_key"]
-        if "auth_key" in columns or columns["server_url"] != one.server_url:
-            columns["status"] = AccountStatus.UNTRIED
-        update(request, ShellyAccount, one, columns, kind="account_edited", account=pk)
-        return frame.done(request, back, f"{columns['name']} is saved.")
-    return frame.dialog(request, form, title=f"Edit {one.name}", submit="Save", back=back, here=HERE)
+        change_account(one, **form.cleaned_data, by=frame.who(request))
+        return frame.done(request, reverse("dashboard:account", args=[pk]), f"{form.cleaned_data['name']} is saved.")
+    return edit_dialog(request, one, form)
+
+
+def edit_dialog(
+    request: HttpRequest, one: ShellyAccount, form: AccountForm, verdict: dict[str, Any] | None = None
+) -> HttpResponse:
+    return frame.dialog(
+        request,
+        form,
+        title=f"Edit {one.name}",
+        submit="Save",
+        back=reverse("dashboard:account", args=[one.pk]),
+        here=HERE,
+        action=reverse("dashboard:account_edit", args=[one.pk]),
+        test=reverse("dashboard:account_test", args=[one.pk]),
+        verdict=verdict,
+    )
 
 
 @require_safe
 @administrator_only
 def account(request: HttpRequest, pk: int) -> HttpResponse:
     one = get_object_or_404(ShellyAccount.objects.defer("auth_key"), pk=pk)
-    return frame.page(request, "account.html", _found(one) | {"tone": TONES[AccountStatus(one.status)]}, here=HERE)
+    return frame.page(request, "account.html", _found(one) | _standing(one), here=HERE)
+
+
+def _standing(one: ShellyAccount) -> dict[str, Any]:
+    return {"tone": TONES[AccountStatus(one.status)], "age": age_of(one)}
 
 
 @require_POST
@@ -211,9 +240,7 @@ def add_channels(request: HttpRequest, pk: int) -> HttpResponse:
             names = ", ".join(device.name for device in made) or "Nothing new"
             return frame.done(request, reverse("dashboard:devices"), f"Added: {names}. Now give each a plan.")
     context = _found(one, request.POST, errors) | {"problem": problem or "One row needs a look."}
-    return frame.page(
-        request, "account.html", context | {"tone": TONES[AccountStatus(one.status)]}, here=HERE, status=422
-    )
+    return frame.page(request, "account.html", context | _standing(one), here=HERE, status=422)
 
 
 @require_safe

@@ -36,9 +36,9 @@ class PlainForm(forms.Form):
             self.fields[name].widget.attrs["aria-invalid"] = "true"
 
     def rows(self) -> list[list[forms.BoundField]]:
-        """The fields in order, those that belong together on one line."""
+        """The fields that are seen, in order, those that belong together on one line."""
         mates = {name: pair for pair in self.pairs for name in pair}
-        lines = dict.fromkeys(mates.get(name, (name,)) for name in self.fields)
+        lines = dict.fromkeys(mates.get(field.name, (field.name,)) for field in self.visible_fields())
         return [[self[name] for name in line if name in self.fields] for line in lines]
 
 
@@ -163,6 +163,22 @@ class MaintenanceForm(PlainForm):
         return until.replace(tzinfo=ZoneInfo(self.timezone)) if until else None
 
 
+class SecretInput(forms.TextInput):
+    """Takes a key and never gives it out again, not even to correct another field.
+
+    No password field: browsers and password managers would fill the person's own password into it, and offer to keep
+    the key as one. The stylesheet covers what is typed.
+    """
+
+    def __init__(self) -> None:
+        covered = {"class": "secret", "autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+        ignored = {"data-1p-ignore": "", "data-bwignore": "", "data-lpignore": "true", "data-form-type": "other"}
+        super().__init__(covered | ignored)
+
+    def format_value(self, value: Any) -> None:
+        return None
+
+
 class AccountForm(PlainForm):
     """A Shelly account. The key goes in and never comes out: an empty field keeps the saved one."""
 
@@ -173,7 +189,7 @@ class AccountForm(PlainForm):
     auth_key = forms.CharField(
         max_length=400,
         label="Auth key",
-        widget=forms.PasswordInput(attrs={"autocomplete": "off"}, render_value=False),
+        widget=SecretInput(),
         help_text="Stored encrypted, never shown again.",
     )
 

@@ -15,7 +15,7 @@ from django.shortcuts import render
 from django.urls import resolve, reverse
 
 from hygate import clock
-from hygate.models import User
+from hygate.models import SiteSettings, User
 from hygate.roles import Perm, may
 from sessions_app.models import DeviceSession
 from sessions_app.services import actor
@@ -32,8 +32,20 @@ MENU = (
         ),
     ),
     ("Money", (("payments", "Payments", "receipt"),)),
-    ("Set up", (("locations", "Locations", "map-pin"), ("accounts", "Shelly accounts", "cloud"))),
+    (
+        "Set up",
+        (
+            ("locations", "Locations", "map-pin"),
+            ("accounts", "Shelly accounts", "cloud"),
+            ("stripe", "Stripe", "credit-card"),
+            ("settings", "Settings", "settings"),
+            ("team", "Team", "users"),
+        ),
+    ),
+    ("Help", (("help", "Troubleshooting", "life-buoy"),)),
 )
+OF_SHELLY = ("devices",)
+"""Entries that are not shown while Shelly is switched off (see ``modules``)."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +71,12 @@ def page(request: HttpRequest, template: str, context: dict[str, Any], *, here: 
 def menu(request: HttpRequest, here: str) -> list[tuple[str, list[Entry]]]:
     """Groups of entries, each only where the view behind it would let this person in."""
     groups = []
+    hidden = () if SiteSettings.current().devices_enabled else OF_SHELLY
     for title, entries in MENU:
         shown = [
             Entry(url, name, icon, key == here)
             for key, name, icon in entries
-            if may(request.user, perm_of(url := reverse(f"dashboard:{key}")))
+            if key not in hidden and may(request.user, perm_of(url := reverse(f"dashboard:{key}")))
         ]
         if shown:
             groups.append((title, shown))
@@ -99,11 +112,17 @@ def dialog(
     here: str,
     text: str = "",
     danger: bool = False,
+    action: str = "",
+    test: str = "",
+    verdict: dict[str, Any] | None = None,
 ) -> HttpResponse:
-    """A form in the page's dialog for htmx, on a page of its own for everyone else."""
+    """A form in the page's dialog for htmx, on a page of its own for everyone else.
+
+    ``test`` is where a second button sends what is typed without saving it; ``verdict`` is what came of that.
+    """
     status = 422 if form is not None and form.is_bound else 200
-    context = {"form": form, "title": title, "submit": submit, "back": back, "text": text, "danger": danger}
-    context["action"] = request.path
+    context: dict[str, Any] = {"form": form, "title": title, "submit": submit, "back": back, "text": text, "danger": danger}
+    context |= {"action": action or request.path, "test": test, "verdict": verdict}
     if request.headers.get("HX-Request") == "true":
         return render(request, "dashboard/_dialog.html", context, status=status)
     return page(request, "dialog.html", context, here=here, status=status)

@@ -12,14 +12,16 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from devices.key_age import key_age
 from devices.models import AccountStatus, Device, ShellyAccount
 from devices.relays.models import OPEN
 from hygate import clock, health
 from hygate.roles import staff_only
-from sessions_app.dashboard import frame, looks
+from sessions_app.dashboard import alerts, frame, looks
 from sessions_app.dashboard.looks import RANK, Tile
 from sessions_app.dashboard.spelling import amount
 from sessions_app.models import DeviceSession, Payment, WebhookEvent
+from sessions_app.payments import keys
 from sessions_app.states import ACTIVE
 
 
@@ -36,7 +38,7 @@ class Health:
 @require_safe
 @staff_only
 def overview(request: HttpRequest) -> HttpResponse:
-    live = _live(clock.now())
+    live = _live(clock.now(), request.user)
     return frame.page(request, "overview.html", live, here="overview")
 
 
@@ -44,19 +46,21 @@ def overview(request: HttpRequest) -> HttpResponse:
 @staff_only
 def live(request: HttpRequest) -> HttpResponse:
     """The part that is asked for every two seconds: nothing (204) while it is what the browser has already."""
-    context = _live(clock.now())
+    context = _live(clock.now(), request.user)
     if request.GET.get("seen") == context["mark"]:
         return HttpResponse(status=204)
     return render(request, "dashboard/_live.html", context)
 
 
-def _live(now: datetime) -> dict[str, Any]:
+def _live(now: datetime, user: Any) -> dict[str, Any]:
     sessions = list(DeviceSession.objects.filter(state__in=ACTIVE).select_related("device__location"))
     tiles = sorted((looks.of_active(one, now) for one in sessions), key=lambda tile: _trouble_first(tile, now))
     trouble = sum(looks.read_off_while_running(one) for one in sessions if one.state == "running")
     payments = list(Payment.objects.select_related("session__device__location").exclude(status="PENDING")[:5])
     integrations, counts = _integrations(), _counts(now)
+    open_alerts = alerts.on_top(user)
     seen = [
+        open_alerts,
         tiles,
         integrations,
         counts,
@@ -64,6 +68,7 @@ def _live(now: datetime) -> dict[str, Any]:
     ]
     return {
         "now": now,
+        "alerts": open_alerts,
         "tiles": tiles,
         "integrations": integrations,
         "counts": counts,
@@ -109,6 +114,9 @@ def _integrations() -> list[Health]:
 def _shelly(account: Any) -> Health:
     wait = f", {account.waiting} command{'' if account.waiting == 1 else 's'} waiting" if account.waiting else ""
     name = f"Shelly · {account.name}"
+    age = key_age(account.key_saved_at, clock.now(), settings.NUMBERS)
+    if account.status == AccountStatus.OK and age.level != "ok":
+        return Health(name, age.level, f"answers, but its auth key is {age.days} days old; save a new one{wait}")
     match account.status:
         case AccountStatus.OK:
             speed = "" if account.last_latency_ms is None else f" in {_rounded(account.last_latency_ms)} ms"
@@ -127,11 +135,12 @@ def _rounded(latency_ms: int) -> int:
 
 def _stripe() -> Health:
     last = WebhookEvent.objects.aggregate(last=Max("received_at"))["last"]
-    if not settings.STRIPE_KEY:
-        return Health("Stripe", "stop", "no key: nothing can be bought")
+    key = keys.look()
+    if not key.ok:
+        return Health("Stripe", "stop", f"{key.title[0].lower()}{key.title[1:]}: {key.advice}")
     if last is None:
-        return Health("Stripe", "idle", "no webhook yet")
-    return Health("Stripe", "ok", "last webhook", last)
+        return Health("Stripe", "idle", f"{key.kind}, no webhook yet")
+    return Health("Stripe", "ok", f"{key.kind}, last webhook", last)
 
 
 def _sweep() -> Health:

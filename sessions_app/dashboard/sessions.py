@@ -86,6 +86,18 @@ ACTIONS = (
         "The session is ended.",
         danger=True,
     ),
+    Action(
+        "mark-failed",
+        "administrator",
+        "Mark failed",
+        "circle-x",
+        "For a machine that did not do what was paid for, although its relay was on: power goes off and the whole price"
+        " is paid back.",
+        (*services.BEFORE_POWER, State.RUNNING, State.PAUSED),
+        services.mark_failed,
+        "The session is marked as failed; the whole price goes back.",
+        danger=True,
+    ),
 )
 
 

@@ -29,6 +29,9 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "payment_voided": ("Released, nothing charged", "credit-card", "idle"),
     "payment_mismatch": ("Stripe and Hygate disagree", "triangle-alert", "stop"),
     "row_quarantined": ("Set aside after repeated errors", "triangle-alert", "stop"),
+    "alert_opened": ("Alert", "triangle-alert", "hold"),
+    "alert_acknowledged": ("Alert acknowledged", "check", "wait"),
+    "alert_closed": ("Alert closed", "circle-check", "ok"),
     "capture_failed": ("Capture refused", "credit-card", "stop"),
     "refund_owed": ("Refund owed", "undo-2", "hold"),
     "refund_pending": ("Refund pending at the bank", "undo-2", "wait"),
@@ -48,6 +51,7 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "start_now": ("Start now", "smartphone", "wait"),
     "stop_requested": ("Stop asked for", "circle-stop", "hold"),
     "force_end": ("Force end", "octagon-x", "stop"),
+    "marked_failed": ("Marked as failed", "circle-x", "stop"),
     "retry_activation": ("Retry activation", "rotate-ccw", "wait"),
     "relay_on_wanted": ("ON wanted", "plug", "wait"),
     "relay_off_wanted": ("OFF wanted", "plug", "wait"),
@@ -76,7 +80,7 @@ A_ROUND = 3
 
 @dataclass(frozen=True)
 class Step:
-    """One line. ``last_at`` and ``times`` are set where repeats were folded."""
+    """One line. ``last_at`` and ``times`` are set where repeats were folded; ``error`` leads to the help page."""
 
     at: datetime
     title: str
@@ -87,6 +91,7 @@ class Step:
     times: int = 1
     last_at: datetime | None = None
     order: int = 0
+    error: str = ""
     folds: bool = field(default=False, compare=False)
 
 
@@ -146,7 +151,14 @@ def _event(event: AuditEvent, currency: str, zone: ZoneInfo, names: dict[str, st
     elif who == "guest" and event.kind in ("start_now", "stop_requested"):
         icon = GUEST
     return Step(
-        event.at, title, icon, tone, _detail(event, who, currency, zone, names), data.get("latency_ms"), order=event.pk
+        event.at,
+        title,
+        icon,
+        tone,
+        _detail(event, who, currency, zone, names),
+        data.get("latency_ms"),
+        order=event.pk,
+        error=str(data.get("error") or ""),
     )
 
 
@@ -156,6 +168,8 @@ def _detail(event: AuditEvent, who: str, currency: str, zone: ZoneInfo, names: d
     parts = [NOTES.get(event.kind, ""), _who(who, names), _why(str(data.get("reason") or "")), *_relay(data)]
     if (ends_at := parse_datetime(str(data.get("ends_at") or ""))) is not None:
         parts.append(f"until {ends_at.astimezone(zone):%H:%M:%S}")
+    if event.kind.startswith("alert_"):
+        parts.append(str(data.get("title") or ""))
     if event.kind != "session_running":
         parts += _settled(data, str(data.get("currency") or currency))
     return " · ".join(part for part in (*parts, str(data.get("method") or "")) if part)
@@ -207,13 +221,15 @@ def _attempt(attempt: RelayAttempt) -> Step:
         parts.append("may have acted")
     elif attempt.outcome == AttemptOutcome.PENDING:
         parts.append("no answer yet")
-    return Step(attempt.sent_at, f"{wish} asked, {nth}", "plug", tone, " · ".join(parts), attempt.latency_ms)
+    said = " · ".join(parts)
+    return Step(attempt.sent_at, f"{wish} asked, {nth}", "plug", tone, said, attempt.latency_ms, error=attempt.error)
 
 
 def _reading(attempt: RelayAttempt) -> Step:
     wish = "ON" if attempt.command.on else "OFF"
     why = _words(attempt.error) if attempt.error else attempt.answer
-    return Step(attempt.sent_at, f"Read back: not {wish} yet", "eye", "hold", why, attempt.latency_ms, folds=True)
+    title = f"Read back: not {wish} yet"
+    return Step(attempt.sent_at, title, "eye", "hold", why, attempt.latency_ms, error=attempt.error, folds=True)
 
 
 def _folded(steps: list[Step]) -> list[Step]:

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from django.urls import path
 
-from sessions_app.dashboard import accounts, devices, overview, sessions
+from sessions_app.dashboard import (
+    accounts,
+    alerts,
+    connections,
+    devices,
+    general,
+    overview,
+    refunds,
+    sessions,
+    team,
+    troubleshooting,
+)
 
 app_name = "dashboard"
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("live/", overview.live, name="overview_live"),
+    path("alerts/", alerts.listing, name="alerts"),
+    path("alerts/<int:pk>/acknowledge/", alerts.acknowledge, name="alert_acknowledge"),
+    path("alerts/<int:pk>/close/", alerts.close, name="alert_close"),
     path("devices/", devices.devices, name="devices"),
     path("devices/live/", devices.devices_live, name="devices_live"),
     path("devices/<int:pk>/", devices.device, name="device"),
@@ -25,13 +39,27 @@ urlpatterns = [
     path("sessions/<int:pk>/live/", sessions.session_live, name="session_live"),
     *(path(f"sessions/<int:pk>/{one.key}/", sessions.act(one), name=f"session_{one.key}") for one in sessions.ACTIONS),
     path("payments/", sessions.payments, name="payments"),
+    path("payments/<int:pk>/refund/", refunds.refund, name="payment_refund"),
     path("locations/", accounts.locations, name="locations"),
     path("locations/add/", accounts.location_add, name="location_add"),
     path("locations/<int:pk>/edit/", accounts.location_edit, name="location_edit"),
     path("accounts/", accounts.accounts, name="accounts"),
     path("accounts/add/", accounts.add, name="account_add"),
+    path("accounts/test/", connections.try_account, name="account_test_new"),
     path("accounts/<int:pk>/", accounts.account, name="account"),
+    path("accounts/<int:pk>/test/", connections.try_account, name="account_test"),
     path("accounts/<int:pk>/edit/", accounts.edit, name="account_edit"),
     path("accounts/<int:pk>/sync/", accounts.sync, name="account_sync"),
     path("accounts/<int:pk>/channels/", accounts.add_channels, name="account_channels"),
+    path("stripe/", connections.stripe, name="stripe"),
+    path("stripe/test/", connections.try_stripe, name="stripe_test"),
+    path("settings/", general.general, name="settings"),
+    path("team/", team.people, name="team"),
+    path("team/add/", team.add, name="team_add"),
+    path("team/<int:pk>/role/", team.role, name="team_role"),
+    path("team/<int:pk>/password/", team.password, name="team_password"),
+    path("team/<int:pk>/second-factor/", team.second_factor, name="team_second_factor"),
+    path("team/<int:pk>/activate/", team.activate, name="team_activate"),
+    path("team/<int:pk>/deactivate/", team.deactivate, name="team_deactivate"),
+    path("help/", troubleshooting.page, name="help"),
 ]

@@ -15,8 +15,12 @@ def stylesheet() -> str:
     color = SiteSettings.current().brand_color.lower()
     if not re.fullmatch(r"#[0-9a-f]{6}", color):
         color = DEFAULT
-    text = "#000" if luminance(color) > TURNS_BLACK else "#fff"
-    return f":root {{ --brand: {color}; --brand-text: {text}; }}\n"
+    return f":root {{ --brand: {color}; --brand-text: {text_on(color)}; }}\n"
+
+
+def text_on(color: str) -> str:
+    """Black or white, whichever reads better on ``color``."""
+    return "#000" if luminance(color) > TURNS_BLACK else "#fff"
 
 
 def luminance(color: str) -> float:

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 
 from devices.models import Device, DeviceCode, UsagePlan
-from sessions_app import services
+from sessions_app import selling
 from sessions_app.guest.scan import Scanned, other
 from sessions_app.guest.shapes import Other
 
@@ -38,7 +38,7 @@ def others_like(device: Device, now: datetime) -> list[Other]:
     )
     rows = []
     for code in codes.exclude(device=device).order_by("device__name").distinct()[:OTHERS_AT_MOST]:
-        found = services.availability(code.device, now)
+        found = selling.availability(code.device, now)
         if found.kind in NOT_OFFERED:
             continue
         scanned = Scanned(device=code.device, code=code.code, now=now, until=found.until)

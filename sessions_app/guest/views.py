@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from devices import qr
 from hygate import clock
-from sessions_app import services
+from sessions_app import selling, services
 from sessions_app.guest import brand, cookie, labels, pages, scan
 from sessions_app.guest.scan import FREE, Scanned
 from sessions_app.guest.shapes import ScanPage, SessionPage
@@ -85,7 +85,7 @@ def look(request: HttpRequest, scanned: Scanned) -> HttpResponse:
     mine = cookie.own_session(request, scanned.device)
     if mine is not None:
         return own(request, scanned, find(mine.token, now=scanned.now))
-    found = services.availability(scanned.device, scanned.now)
+    found = selling.availability(scanned.device, scanned.now)
     plans = labels.plans_of(scanned.device) if found.kind == FREE else []
     if plans:
         return scan_answer(request, scan.for_sale(scanned, plans), scanned)
@@ -114,8 +114,8 @@ def buy(request: HttpRequest, scanned: Scanned) -> HttpResponse:
     if plan is None or cookie.own_session(request, scanned.device) is not None:
         return SeeOther(scanned.url)
     try:
-        session = services.hold_slot(device=scanned.device, plan=plan)
-    except services.CannotBuy as refusal:
+        session = selling.hold_slot(device=scanned.device, plan=plan)
+    except selling.CannotBuy as refusal:
         return cannot_buy(request, replace(scanned, until=refusal.until), refusal.kind, status=409)
     return pay_for(request, session.payments.get(purpose=Purpose.START), session.token)
 

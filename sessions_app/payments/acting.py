@@ -14,8 +14,16 @@ from hygate import audit, clock
 from hygate.due import Claim, released, still_mine
 from sessions_app.models import DeviceSession, Payment
 from sessions_app.moves import transition
-from sessions_app.payments import checkout, settlement, settling
-from sessions_app.payments.gateway import AmountTooSmall, Intent, PaymentError, RequestRefused, WrongState
+from sessions_app.payments import alerts, checkout, settlement, settling
+from sessions_app.payments.budget import reserve_read
+from sessions_app.payments.gateway import (
+    AmountTooSmall,
+    Intent,
+    PaymentError,
+    ProviderFailed,
+    RequestRefused,
+    WrongState,
+)
 from sessions_app.payments.providers import gateway
 from sessions_app.payments.rules import Act, back_off, next_act
 from sessions_app.rules import Move
@@ -50,6 +58,8 @@ def _advance_one(payment: Payment) -> None:
     except RequestRefused as error:
         _refused(payment, then.act, error)
     except PaymentError as error:
+        if isinstance(error, ProviderFailed):
+            checkout.leave_key(payment)
         _later(payment, error, now)
 
 
@@ -64,20 +74,26 @@ def _create(payment: Payment) -> None:
 
 
 def _read(payment: Payment) -> None:
+    """Settle. A guest who waits on the page is read for at once; the reconciler keeps within its budget."""
+    if not payment.settled_by:
+        later = reserve_read()
+        if later is not None:
+            _mine(payment).update(**released(later))
+            return
     settling.settle(payment.pk, by=payment.settled_by or "reconciler")
 
 
 def _expire(payment: Payment) -> None:
     """Never free a slot before Stripe says expired; "not open" means that the guest has just paid."""
     assert payment.checkout_id is not None
-    expired = gateway().expire_checkout(payment.checkout_id, key=f"order:{payment.ref}:expire")
+    expired = gateway().expire_checkout(payment.checkout_id, key=f"order:{payment.ref}:expire:{payment.key_number}")
     settling.apply(payment.pk, expired, by="reconciler")
 
 
 def _capture(payment: Payment) -> None:
     assert payment.intent_id is not None
     amount = payment.amount_minor if payment.charge_minor is None else payment.charge_minor
-    key = f"order:{payment.ref}:capture:{amount}"
+    key = f"order:{payment.ref}:capture:{amount}:{payment.key_number}"
     try:
         intent = gateway().capture(payment.intent_id, amount, key=key)
     except AmountTooSmall:
@@ -114,7 +130,7 @@ def _captured(payment: Payment, intent: Intent) -> None:
 
 def _cancel(payment: Payment) -> None:
     assert payment.intent_id is not None
-    intent = gateway().cancel(payment.intent_id, key=f"order:{payment.ref}:cancel")
+    intent = gateway().cancel(payment.intent_id, key=f"order:{payment.ref}:cancel:{payment.key_number}")
     _voided(payment, intent)
 
 
@@ -176,6 +192,7 @@ def _capture_lost(payment: Payment, why: str) -> None:
         if not moved:
             return
         audit.write("capture_failed", session=session.pk, payment=payment.pk, error=why)
+        alerts.capture_lost(payment)
         if session.state in (State.RUNNING, State.PAUSED):
             transition(session, Move(State.STOPPING, Reason.PAYMENT_FAILED), now=now)
 

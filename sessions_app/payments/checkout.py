@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
-from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 
-from hygate import audit
-from sessions_app.models import DeviceSession, Payment
+from hygate import audit, clock
+from sessions_app.models import Payment
 from sessions_app.payments import settling
-from sessions_app.payments.gateway import Checkout, PaymentError, RequestRefused
+from sessions_app.payments.gateway import Checkout, PaymentError, ProviderFailed, RequestRefused
+from sessions_app.payments.parameters import with_fresh_expiry
 from sessions_app.payments.providers import gateway
 
 
 class CheckoutUnavailable(Exception):
     """The payment page could not be opened; nothing was charged and the slot is still held."""
-
-
-def parameters(session: DeviceSession, payment: Payment, *, token: str, label: str, now: datetime) -> dict[str, Any]:
-    """Checkout's parameters for an order: cards are held, other methods taken at once."""
-    link = f"{settings.BASE_URL}/session/{token}"
-    metadata = {"order": payment.ref, "session": session.reference}
-    return {
-        "mode": "payment",
-        "ui_mode": "hosted_page",
-        "submit_type": "pay",
-        "client_reference_id": payment.ref,
-        "metadata": metadata,
-        "payment_intent_data": {"metadata": metadata},
-        "payment_method_options": {"card": {"capture_method": "manual"}},
-        "line_items": [
-            {
-                "quantity": 1,
-                "price_data": {
-                    "currency": payment.currency,
-                    "unit_amount": payment.amount_minor,
-                    "product_data": {"name": label},
-                },
-            }
-        ],
-        "success_url": f"{link}/paid/",
-        "cancel_url": f"{link}/back/",
-        "expires_at": int((now + timedelta(seconds=settings.NUMBERS.checkout_expiry_s)).timestamp()),
-    }
 
 
 def open_checkout(payment: Payment) -> str:
@@ -59,8 +29,25 @@ def open_checkout(payment: Payment) -> str:
         settling.refuse(payment, error)
         raise CheckoutUnavailable(str(error)) from error
     except PaymentError as error:
+        if isinstance(error, ProviderFailed):
+            leave_key(payment)
         raise CheckoutUnavailable(str(error)) from error
     return made.url
+
+
+def leave_key(payment: Payment) -> None:
+    """Stripe failed under this order's key and may answer that failure for a day: the next call takes a new one.
+
+    Safe for a create, because nobody was ever given the address of what the failed call may have made; safe for a
+    capture or cancel, because Stripe refuses a second one.
+    """
+    number = payment.key_number + 1
+    fresh = Payment.objects.get(pk=payment.pk)
+    fresh.key_number = number
+    if fresh.checkout_id is None:
+        fresh.checkout_key = f"order:{fresh.ref}:checkout:{number}"
+        fresh.checkout_params = json.dumps(with_fresh_expiry(json.loads(fresh.checkout_params), clock.now()))
+    fresh.save(update_fields=["key_number", "checkout_key", "checkout_params"])
 
 
 def create(payment: Payment) -> Checkout:

@@ -23,6 +23,12 @@ class ProviderDown(PaymentError):
     name = "provider_down"
 
 
+class ProviderFailed(ProviderDown):
+    """It answered with a failure of its own, which it may have stored: the same key would bring the same answer."""
+
+    name = "provider_failed"
+
+
 class ProviderBusy(PaymentError):
     """Too many requests; nothing was done."""
 
@@ -33,6 +39,12 @@ class KeyRefused(PaymentError):
     """The API key is wrong, revoked or lacks a right."""
 
     name = "key_refused"
+
+
+class RightMissing(KeyRefused):
+    """The key is fine, but was not given the right to do this."""
+
+    name = "right_missing"
 
 
 class RequestRefused(PaymentError):
@@ -103,6 +115,18 @@ class RefundFacts:
     amount_minor: int
 
 
+@dataclass(frozen=True)
+class IntentPage:
+    """One page of a listing, newest first; ``more`` says that older ones follow."""
+
+    intents: tuple[Intent, ...]
+    more: bool
+
+
+Readable = Literal["checkout_sessions", "payment_intents", "refunds", "events", "disputes"]
+"""What a key must be able to read: one right each."""
+
+
 class Gateway(Protocol):
     """Every call has a time-out; every writing call an idempotency key that its row has stored before."""
 
@@ -123,3 +147,10 @@ class Gateway(Protocol):
     def read_refund(self, refund_id: str) -> RefundFacts: ...
 
     def refunds_of(self, intent_id: str) -> list[tuple[str, RefundFacts]]: ...
+
+    def intents_since(self, since: datetime, *, after: str) -> IntentPage: ...
+
+    def events_after(self, cursor: str) -> list[dict[str, Any]]: ...
+
+    def try_read(self, what: Readable) -> None:
+        """Read one object of a kind and forget it; raises ``RightMissing`` when the key may not."""

@@ -7,20 +7,21 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from hygate import clock
+from hygate import audit, clock
 from hygate.due import Claim, released, still_mine, wake
-from sessions_app.models import Payment, Refund, WebhookEvent
-from sessions_app.payments import settling
+from sessions_app.models import Payment, WebhookEvent
+from sessions_app.payments import alerts, importing, settling
 from sessions_app.payments.gateway import PaymentError
 from sessions_app.payments.rules import back_off
 from sessions_app.payments.stripe_gateway import ForgedWebhook, verify_webhook
-from sessions_app.states import PaymentStatus, RefundStatus
+from sessions_app.states import PaymentStatus
 
 log = structlog.get_logger(__name__)
 MOST_BODY = 512 * 1024
@@ -47,7 +48,8 @@ def receive(event: dict[str, Any]) -> None:
     metadata = thing.get("metadata")
     row = WebhookEvent(
         event_id=event["id"][:120],
-        kind=event["type"][:80],
+        kind=event["type"].removeprefix("v1.")[:80],
+        livemode=bool(event.get("livemode")),
         object_id=_text(thing, "id"),
         intent_id=_text(thing, "payment_intent") or (_text(thing, "id") if _text(thing, "id")[:3] == "pi_" else ""),
         payment_ref=str(metadata.get("order", ""))[:40] if isinstance(metadata, dict) else "",
@@ -91,28 +93,36 @@ def advance(claims: Sequence[Claim]) -> None:
 
 def _follow(event: WebhookEvent) -> str:
     """Look the named order up and settle it; what cannot be matched is recorded and leaves it at that."""
-    if event.kind.startswith("refund.") or event.kind == "charge.refunded":
-        return _refund_changed(event)
-    wanted = Q(pk__in=[])
-    if event.payment_ref:
-        wanted |= Q(ref=event.payment_ref)
-    if event.object_id:
-        wanted |= Q(checkout_id=event.object_id)
-    if event.intent_id:
-        wanted |= Q(intent_id=event.intent_id)
-    payment = Payment.objects.filter(wanted).first()
+    if event.livemode != ("_live_" in settings.STRIPE_KEY):
+        return "other mode"
+    payment = _payment_of(event)
     if payment is None:
         return "unknown order"
+    if event.kind.startswith("refund.") or event.kind == "charge.refunded":
+        return f"{importing.import_refunds(payment.pk)} refunds imported"
+    if event.kind == "charge.dispute.created":
+        return _disputed(payment)
     if payment.status not in (PaymentStatus.PENDING, PaymentStatus.AUTHORIZED):
         return "nothing to do"
     said = settling.settle(payment.pk, by="webhook")
     return said.value if said else "no checkout yet"
 
 
-def _refund_changed(event: WebhookEvent) -> str:
-    open_ones = Refund.objects.filter(payment__intent_id=event.intent_id).exclude(
-        status__in=(RefundStatus.SUCCEEDED, RefundStatus.FAILED)
-    )
-    if not event.intent_id or not open_ones.filter(stripe_id__isnull=False).update(due_at=clock.now()):
-        return "nothing to do"
-    return "refund looked up"
+def _payment_of(event: WebhookEvent) -> Payment | None:
+    wanted = Q(pk__in=[])
+    if event.payment_ref:
+        wanted |= Q(ref=event.payment_ref)
+    if event.object_id:
+        wanted |= Q(checkout_id=event.object_id) | Q(refunds__stripe_id=event.object_id)
+    if event.intent_id:
+        wanted |= Q(intent_id=event.intent_id)
+    return Payment.objects.filter(wanted).first()
+
+
+def _disputed(payment: Payment) -> str:
+    with transaction.atomic():
+        first = Payment.objects.filter(pk=payment.pk, disputed_at__isnull=True).update(disputed_at=clock.now())
+        if first:
+            audit.write("payment_disputed", session=payment.session_id, payment=payment.pk)
+            alerts.disputed(payment)
+    return "disputed"

@@ -54,6 +54,8 @@ class Verdict(StrEnum):
 
     OPEN = "open"
     FUNDED = "funded"
+    PROCESSING = "processing"
+    FAILED = "failed"
     EXPIRED = "expired"
     MISMATCH = "mismatch"
     CANCELED = "canceled"
@@ -77,6 +79,10 @@ def verdict(payment: Payment, checkout: Checkout) -> Verdict:
         return Verdict.FUNDED if ours else Verdict.MISMATCH
     if intent is not None and intent.status == "canceled":
         return Verdict.CANCELED
+    if intent is not None and intent.status == "processing":
+        return Verdict.PROCESSING
+    if checkout.status == "complete" and intent is not None and intent.status == "requires_payment_method":
+        return Verdict.FAILED
     return Verdict.EXPIRED if checkout.status == "expired" else Verdict.OPEN
 
 

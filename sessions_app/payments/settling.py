@@ -16,7 +16,7 @@ from hygate import audit, clock
 from hygate.due import wake
 from sessions_app.models import DeviceSession, Payment
 from sessions_app.moves import transition
-from sessions_app.payments import settlement
+from sessions_app.payments import alerts, continuing, settlement
 from sessions_app.payments.gateway import Checkout, Intent, RequestRefused
 from sessions_app.payments.providers import gateway
 from sessions_app.payments.rules import Verdict, verdict
@@ -75,11 +75,19 @@ def _settle_pending(
         _funded(payment, session, checkout.intent, now, by=by)
     elif said == Verdict.MISMATCH and checkout.intent is not None:
         _mismatch(payment, session, checkout.intent, now, by=by)
-    elif said in (Verdict.EXPIRED, Verdict.CANCELED):
+    elif said in (Verdict.EXPIRED, Verdict.CANCELED, Verdict.FAILED):
         _unfunded(payment, session, said, now)
     else:
-        due = min(_next_look(now), max(session.hold_expires_at, now))
-        Payment.objects.filter(pk=payment.pk).update(due_at=due)
+        _wait_for_money(payment, session, said, now)
+
+
+def _wait_for_money(payment: Payment, session: DeviceSession, said: Verdict, now: datetime) -> None:
+    """Nothing decided yet. A bank that takes longer than the hold does not keep the device for it."""
+    over = session.hold_expires_at <= now
+    due = _next_look(now) if over else min(_next_look(now), session.hold_expires_at)
+    if over and said == Verdict.PROCESSING and session.state == State.HELD:
+        transition(session, Move(State.CANCELLED, Reason(session.reason or Reason.HOLD_EXPIRED)), now=now)
+    Payment.objects.filter(pk=payment.pk).update(due_at=due)
 
 
 def _next_look(now: datetime) -> datetime:
@@ -92,6 +100,8 @@ def _funded(payment: Payment, session: DeviceSession, intent: Intent, now: datet
     if session.state == State.HELD and payment.purpose == Purpose.START:
         wanted = not session.reason
         transition(session, Move(State.GRACE) if wanted else Move(State.CANCELLED, Reason(session.reason)), now=now)
+        return
+    if continuing.start_late(payment, session, now):
         return
     Payment.objects.filter(pk=payment.pk, status=PaymentStatus.AUTHORIZED).update(due_at=now)
     if payment.charge_minor is None:
@@ -131,6 +141,7 @@ def _remember_money(payment: Payment, intent: Intent, now: datetime, *, by: str)
 def _mismatch(payment: Payment, session: DeviceSession, intent: Intent, now: datetime, *, by: str) -> None:
     """Amount, currency or order are not what was sold: never a start; whatever was given goes back."""
     log.error("payment.mismatch", payment=payment.pk)
+    alerts.mismatch(payment)
     amount = min(intent.received_minor, payment.amount_minor)
     Payment.objects.filter(pk=payment.pk).update(
         status=PaymentStatus.SUCCEEDED if intent.status == "succeeded" else PaymentStatus.AUTHORIZED,

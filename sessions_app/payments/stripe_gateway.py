@@ -50,7 +50,7 @@ def _named(work: Callable[[], T]) -> T:
     except stripe.AuthenticationError as error:
         raise g.KeyRefused(f"Stripe refused the key ({error.http_status})") from error
     except stripe.PermissionError as error:
-        raise g.KeyRefused("The Stripe key lacks a right that Hygate needs") from error
+        raise g.RightMissing("The Stripe key lacks a right that Hygate needs") from error
     except stripe.RateLimitError as error:
         raise g.ProviderBusy("Stripe asks for fewer requests") from error
     except (stripe.InvalidRequestError, stripe.CardError, stripe.IdempotencyError) as error:
@@ -58,7 +58,7 @@ def _named(work: Callable[[], T]) -> T:
     except stripe.APIConnectionError as error:
         raise g.ProviderDown("Stripe does not answer") from error
     except stripe.StripeError as error:
-        raise g.ProviderDown(f"Stripe failed ({error.http_status})") from error
+        raise g.ProviderFailed(f"Stripe failed ({error.http_status})") from error
 
 
 def _refused(error: stripe.StripeError) -> g.PaymentError:
@@ -111,6 +111,31 @@ class StripeGateway:
         """Every refund of the intent with its ``metadata.refund_id`` (empty for one made elsewhere)."""
         found = _named(lambda: client().v1.refunds.list({"payment_intent": intent_id, "limit": 100}))
         return [(_metadata(one, "refund_id"), _refund(one)) for one in found.data]
+
+    def intents_since(self, since: datetime, *, after: str) -> g.IntentPage:
+        """Up to 100 PaymentIntents made since then, newest first, going on after the id ``after``."""
+        params: Any = {"created": {"gte": int(since.timestamp())}, "limit": 100, "expand": ["data.latest_charge"]}
+        if after:
+            params["starting_after"] = after
+        found = _named(lambda: client().v1.payment_intents.list(params))
+        return g.IntentPage(tuple(_intent(one) for one in found.data), bool(found.has_more))
+
+    def events_after(self, cursor: str) -> list[dict[str, Any]]:
+        """Up to 100 events that followed ``cursor`` (empty: the newest there are), oldest first, as plain data."""
+        params: Any = {"limit": 100} | ({"ending_before": cursor} if cursor else {})
+        found = _named(lambda: client().v1.events.list(params))
+        return [one.to_dict() for one in reversed(found.data)]
+
+    def try_read(self, what: g.Readable) -> None:
+        v1 = client().v1
+        lists: dict[g.Readable, Callable[[Any], Any]] = {
+            "checkout_sessions": v1.checkout.sessions.list,
+            "payment_intents": v1.payment_intents.list,
+            "refunds": v1.refunds.list,
+            "events": v1.events.list,
+            "disputes": v1.disputes.list,
+        }
+        _named(lambda: lists[what]({"limit": 1}))
 
 
 def _metadata(thing: Any, name: str) -> str:

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from hygate import clock
-from sessions_app.dashboard import spelling
+from sessions_app.dashboard import spelling, troubleshooting
 from sessions_app.dashboard.looks import MONEY_TONES, Look
 from sessions_app.states import PaymentStatus
 
@@ -25,6 +25,13 @@ def icon(name: str) -> SafeString:
     return format_html(
         '<svg class="i" aria-hidden="true"><use href="{}#{}"></use></svg>', static("hygate/icons.svg"), name
     )
+
+
+@register.simple_tag
+def helped(name: str, words: str = "") -> SafeString | str:
+    """``words`` (or the error's name) as a link to its row on the troubleshooting page; plain where there is none."""
+    shown, url = words or name, troubleshooting.link(name) if name else ""
+    return format_html('<a class="why" href="{}">{}</a>', url, shown) if url else shown
 
 
 @register.simple_tag

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 
 from devices.relays.models import RelayCommand
-from sessions_app import services
+from sessions_app import selling, services
 from sessions_app.models import DeviceSession, Payment, Refund
 from sessions_app.payments import settling
 from sessions_app.states import State
@@ -40,7 +40,7 @@ def at_once(number: int, work: Callable[[int], Any]) -> list[Any]:
 def test_of_many_guests_at_once_one_gets_the_device_and_the_others_are_told_before_paying(world: World) -> None:
     results = at_once(6, lambda _index: world.hold())
     sold = [one for one in results if isinstance(one, DeviceSession)]
-    told = [one.kind for one in results if isinstance(one, services.CannotBuy)]
+    told = [one.kind for one in results if isinstance(one, selling.CannotBuy)]
     assert len(sold) == 1
     assert told == ["busy"] * 5
     assert Payment.objects.count() == 1

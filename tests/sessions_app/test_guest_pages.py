@@ -17,7 +17,7 @@ from django.utils.html import strip_tags
 from devices.models import Device, DeviceCode, DeviceKind, Location, ShellyAccount, UsagePlan
 from hygate import clock
 from hygate.models import SiteSettings
-from sessions_app import services
+from sessions_app import selling, services
 from sessions_app.guest import cookie
 from sessions_app.models import DeviceSession, Payment
 from sessions_app.payments import checkout, settling
@@ -190,7 +190,7 @@ def test_when_it_is_known_the_page_says_when(
     client: Client, plan: UsagePlan, monkeypatch: pytest.MonkeyPatch, kind: str, sentence: str
 ) -> None:
     until = clock.now() + timedelta(minutes=18)
-    monkeypatch.setattr(services, "availability", lambda _device, _now: services.Availability(kind, until))
+    monkeypatch.setattr(selling, "availability", lambda _device, _now: selling.Availability(kind, until))
     text = read(client, "/d/W17Q4/")
     assert sentence in text
     assert "Pay €" not in text
@@ -210,7 +210,7 @@ def test_when_it_is_known_the_page_says_when(
 def test_each_reason_has_its_own_sentence(
     client: Client, plan: UsagePlan, monkeypatch: pytest.MonkeyPatch, kind: str, sentence: str
 ) -> None:
-    monkeypatch.setattr(services, "availability", lambda _device, _now: services.Availability(kind))
+    monkeypatch.setattr(selling, "availability", lambda _device, _now: selling.Availability(kind))
     assert sentence in read(client, "/d/W17Q4/")
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from sessions_app import services
+from sessions_app import selling, services
 from sessions_app.models import Payment
 from sessions_app.payments.checkout import open_checkout
 from sessions_app.states import PaymentStatus, Reason, State
@@ -120,7 +120,7 @@ def test_a_declined_card_leaves_the_hold_and_the_hold_ends_in_time(world: World)
 
 def test_two_guests_cannot_hold_one_device(world: World) -> None:
     world.hold()
-    with pytest.raises(services.CannotBuy) as refused:
+    with pytest.raises(selling.CannotBuy) as refused:
         world.hold()
     assert refused.value.kind == "busy"
     assert Payment.objects.count() == 1
@@ -199,6 +199,6 @@ def test_a_payment_that_beats_the_cancel_is_given_back(world: World) -> None:
 def test_a_high_power_device_is_not_sold_without_an_energy_source(world: World) -> None:
     world.device.rated_w = 11_000
     world.device.save(update_fields=["rated_w"])
-    with pytest.raises(services.CannotBuy) as refused:
+    with pytest.raises(selling.CannotBuy) as refused:
         world.hold()
     assert refused.value.kind == "no_power"

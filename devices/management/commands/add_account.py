@@ -11,9 +11,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from devices.models import AccountStatus, ShellyAccount
+from devices import accounts
+from devices.models import ShellyAccount
 from devices.shelly.server_url import check_server_url
-from hygate import clock
 
 KEY_VARIABLE = "HYGATE_SHELLY_AUTH_KEY"
 
@@ -57,12 +57,10 @@ def read_key(options: dict[str, Any]) -> str:
 
 
 def save_account(*, name: str, server_url: str, auth_key: str) -> bool:
-    """Whether the account is new. Its status starts again: nothing is known of the new key yet."""
-    fields = {
-        "server_url": server_url,
-        "auth_key": auth_key,
-        "key_saved_at": clock.now(),
-        "status": AccountStatus.UNTRIED,
-    }
-    _, created = ShellyAccount.objects.update_or_create(name=name, defaults=fields)
-    return created
+    """Whether the account is new."""
+    account = ShellyAccount.objects.filter(name=name).first()
+    if account is None:
+        accounts.add_account(name=name, server_url=server_url, auth_key=auth_key)
+        return True
+    accounts.change_account(account, name=name, server_url=server_url, auth_key=auth_key)
+    return False

@@ -14,24 +14,29 @@ from hygate.simulators.shelly.device import Device
 from hygate.simulators.shelly.world import World
 
 KEY_FIELD = "auth_key"
+SWITCHES = ("v2_updated", "v2")
 BLOTTED_FROM = 8  # characters: a test's key "k" is no secret and occurs in words
 
 
 @dataclass
 class Limits:
-    """What an account may do. ``rate_limit_s`` 0 = no limiter; ``groups_max``: most ids in one set/groups."""
+    """What an account may do. ``rate_limit_s`` 0 = no limiter; ``groups_max``: most ids in one set/groups.
+
+    ``v2``: a server without it answers 404 on its routes.
+    """
 
     rate_limit_s: float = 1.0
     groups_max: int | None = None
     v1_status: int = 401
     v2_status: int = 429
     v2_updated: bool = False
+    v2: bool = True
 
     def change(self, wanted: dict[str, Any]) -> None:
         for key, value in wanted.items():
             if key not in self.__dataclass_fields__:
                 raise ControlError(f"No limit is called {key!r}; known: {', '.join(self.__dataclass_fields__)}")
-            is_number = isinstance(value, int | float) and not (isinstance(value, bool) and key != "v2_updated")
+            is_number = isinstance(value, int | float) and not (isinstance(value, bool) and key not in SWITCHES)
             if not (is_number and value >= 0) and not (key == "groups_max" and value is None):
                 raise ControlError(f"{key} needs a number that is not negative, not {value!r}")
         for key, value in wanted.items():

@@ -195,6 +195,8 @@ class ShellySimulator(Simulator):
         is_v2 = request.path.startswith("/v2/")
         if request.match_info.http_exception is not None:
             return await handler(request)  # no such route
+        if is_v2 and not self.limits.v2:
+            raise web.HTTPNotFound
         if account is None:
             return v2.refusal("invalid_token") if is_v2 else v1.refusal(v1.INVALID_KEY, 401)
         if not account.limiter.admit(request, self.clock(), self.limits.rate_limit_s):

@@ -258,13 +258,13 @@ def test_refused_connection_is_a_cloud_that_is_down_and_nothing_moved() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    with pytest.raises(errors.CloudDown) as caught:
+    with pytest.raises(errors.Refused) as caught:
         off(ShellyCloud(url, KEY))
     assert (caught.value.acted, caught.value.retryable) == ("no", True)
 
 
 def test_server_without_tls_is_a_cloud_that_is_down(server: Server) -> None:
-    with pytest.raises(errors.CloudDown) as caught:
+    with pytest.raises(errors.TlsFailed) as caught:
         off(ShellyCloud(server.url.replace("http:", "https:"), KEY))
     assert caught.value.acted == "no"
 
@@ -274,7 +274,7 @@ def test_unknown_host_is_a_cloud_that_is_down(monkeypatch: pytest.MonkeyPatch) -
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr("devices.shelly.wire.socket.getaddrinfo", fail)
-    with pytest.raises(errors.CloudDown) as caught:
+    with pytest.raises(errors.HostUnknown) as caught:
         off(ShellyCloud("http://nowhere.shelly.cloud", KEY))
     assert caught.value.acted == "no"
 
@@ -290,7 +290,10 @@ def test_slow_name_look_up_ends_with_the_deadline(monkeypatch: pytest.MonkeyPatc
     assert caught.value.acted == "no"
 
 
-def test_name_with_several_addresses_tries_the_next_one(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_with_several_addresses_tries_the_next_one(
+    server: Server, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SHELLY_HOSTS = ["two.example"]
     dead, port = "203.0.113.9", int(server.url.rpartition(":")[2])
     connect = httpcore.SyncBackend.connect_tcp
 
@@ -301,7 +304,7 @@ def test_name_with_several_addresses_tries_the_next_one(server: Server, monkeypa
 
     monkeypatch.setattr("devices.shelly.wire.addresses_of", lambda *_args: [dead, "127.0.0.1"])
     monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect_tcp)
-    off(ShellyCloud(f"http://two.shelly.cloud:{port}", KEY))
+    off(ShellyCloud(f"http://two.example:{port}", KEY))
     assert len(server.asked) == 1
 
 

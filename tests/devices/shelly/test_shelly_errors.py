@@ -33,7 +33,7 @@ def test_codes_of_failed_commands_have_names(code: str, name: str) -> None:
         (401, '{"isok":false,"errors":["Unauthorized"]}', "unclear_refusal", "no"),
         (403, "<html>blocked</html>", "unclear_refusal", "no"),
         (429, "", "rate_limited", "no"),
-        (404, "404 page not found", "bad_answer", "unknown"),
+        (404, "404 page not found", "no_such_route", "no"),
         (302, "", "bad_answer", "unknown"),
         (204, "", "bad_answer", "unknown"),
         (500, '{"error":"UNEXPECTED_SUBSERVICE_ERROR"}', "cloud_down", "unknown"),
@@ -57,5 +57,5 @@ def test_an_unclear_refusal_may_be_tried_again_and_a_bad_key_may_not() -> None:
 def test_every_error_has_a_name_of_its_own_and_a_sentence() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ShellyError)]
     kinds.remove(ShellyError)
-    assert len({kind.name for kind in kinds}) == len(kinds) == 14
+    assert len({kind.name for kind in kinds}) == len(kinds) == 20
     assert all(kind.says.endswith(".") for kind in kinds)

@@ -1,0 +1,66 @@
+"""How often something may be tried: slots that come free again by themselves, shared by every web process.
+
+The slots lie in Django's cache, which is a table of the same database: no broker is needed, and a second web process
+counts on. Taking a slot is one INSERT of its own key, so that tries at the same moment cannot share one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+
+from django.core.cache import cache
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most ``at_most`` tries within any ``within_s`` seconds."""
+
+    at_most: int
+    within_s: int
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A try that was allowed; given back, it does not count."""
+
+    key: str
+
+    def give_back(self) -> None:
+        cache.delete(self.key)
+
+
+@dataclass(frozen=True)
+class TooOften:
+    """A try that was refused; the next slot comes free after ``wait_s`` seconds."""
+
+    wait_s: int
+
+
+def take(scope: str, limit: Limit) -> Slot | TooOften:
+    """One try of ``scope`` (an address, an account at an address, …); the scope itself is not stored, only its hash."""
+    keys = _keys(scope, limit)
+    now = time.time()
+    for key in keys:
+        if cache.add(key, now + limit.within_s, timeout=limit.within_s):
+            return Slot(key)
+    return TooOften(_wait_s(keys, now))
+
+
+def refused(scope: str, limit: Limit) -> TooOften | None:
+    """Whether a try would be refused now, without making one."""
+    keys = _keys(scope, limit)
+    if len(cache.get_many(keys)) < limit.at_most:
+        return None
+    return TooOften(_wait_s(keys, time.time()))
+
+
+def _keys(scope: str, limit: Limit) -> list[str]:
+    name = hashlib.sha256(scope.encode()).hexdigest()[:40]
+    return [f"try:{name}:{number}" for number in range(limit.at_most)]
+
+
+def _wait_s(keys: list[str], now: float) -> int:
+    free_at = min(cache.get_many(keys).values(), default=now)
+    return max(1, int(free_at - now) + 1)

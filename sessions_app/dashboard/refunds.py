@@ -1,0 +1,95 @@
+"""The refund button: how much and why, within what this person may give back."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, cast
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from hygate.models import User
+from hygate.roles import staff_only
+from sessions_app import money
+from sessions_app.dashboard import frame
+from sessions_app.dashboard.forms import ReasonForm
+from sessions_app.dashboard.spelling import amount
+from sessions_app.models import Payment
+from sessions_app.payments import giving_back
+
+
+class RefundForm(ReasonForm):
+    """``seen`` is what was promised when the form was opened: it is good for one refund."""
+
+    amount = forms.DecimalField(min_value=0, max_digits=9)
+    seen = forms.IntegerField(widget=forms.HiddenInput)
+    field_order = ("amount", "reason", "seen")
+
+    def __init__(self, *args: Any, currency: str, most: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.currency, self.most = currency, most
+        self.digits = 0 if currency.lower() in money.ZERO_DECIMAL else 2
+        self.fields["amount"].label = f"Amount, {currency.upper()}"
+        self.fields["amount"].help_text = f"At most {amount(most, currency)}."
+
+    def clean_amount(self) -> int:
+        minor = self.cleaned_data["amount"].scaleb(self.digits)
+        if minor != minor.to_integral_value():
+            raise forms.ValidationError(f"{self.currency.upper()} has {self.digits or 'no'} decimal places.")
+        if not 1 <= minor <= self.most:
+            raise forms.ValidationError(f"Between {amount(1, self.currency)} and {amount(self.most, self.currency)}.")
+        return int(minor)
+
+
+@staff_only
+def refund(request: HttpRequest, pk: int) -> HttpResponse:
+    payment = get_object_or_404(Payment.objects.select_related("session__device"), pk=pk)
+    user = cast(User, request.user)
+    back = reverse("dashboard:session", args=[payment.session_id])
+    most = giving_back.limit_for(payment, user)
+    if not giving_back.most_refundable(payment):
+        return frame.refused(request, back, "Nothing is left to pay back; nothing was done.")
+    if not most:
+        return frame.refused(request, back, "What operators may refund is used up here. Ask an administrator.")
+    initial = {"amount": _major(most, payment.currency), "seen": payment.refund_promised_minor}
+    form = RefundForm(request.POST or None, initial=initial, currency=payment.currency, most=most)
+    if form.is_valid():
+        return _refund(request, payment, form, user, back)
+    return frame.dialog(
+        request,
+        form,
+        title=f"Refund: {payment.session.device}",
+        submit="Refund",
+        back=back,
+        here="payments",
+        text=_text(payment, user),
+        danger=True,
+    )
+
+
+def _refund(request: HttpRequest, payment: Payment, form: RefundForm, user: User, back: str) -> HttpResponse:
+    try:
+        made = giving_back.refund(
+            payment=payment,
+            amount_minor=form.cleaned_data["amount"],
+            user=user,
+            reason=form.cleaned_data["reason"],
+            seen_promised_minor=form.cleaned_data["seen"],
+        )
+    except giving_back.CannotRefund as refusal:
+        return frame.refused(request, back, str(refusal))
+    said = amount(made.amount_minor, payment.currency)
+    return frame.done(request, back, f"{said} go back. Hygate asks Stripe until it has happened.")
+
+
+def _text(payment: Payment, user: User) -> str:
+    text = f"{amount(payment.captured_minor, payment.currency)} were taken."
+    if payment.refund_promised_minor:
+        text += f" {amount(payment.refund_promised_minor, payment.currency)} of it go back already."
+    return text if user.is_administrator else f"{text} Above the operators' limit, an administrator does it."
+
+
+def _major(minor: int, currency: str) -> Decimal:
+    return Decimal(minor).scaleb(0 if currency.lower() in money.ZERO_DECIMAL else -2)

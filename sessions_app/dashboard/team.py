@@ -1,0 +1,138 @@
+"""The team page: who may log in, as what. For administrators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
+
+from allauth.mfa.models import Authenticator
+from django import forms
+from django.db.models import Exists, OuterRef
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from hygate import team
+from hygate.models import Role, User
+from hygate.roles import administrator_only
+from sessions_app.dashboard import frame
+from sessions_app.dashboard.forms import PlainForm
+
+HERE = "team"
+PersonView = Callable[[HttpRequest, User, User], HttpResponse]
+
+
+class PersonForm(PlainForm):
+    email = forms.EmailField(label="E-mail address", widget=forms.EmailInput(attrs={"autofocus": True}))
+    name = forms.CharField(max_length=150, help_text="As colleagues see it in the timeline.")
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.OPERATOR)
+
+
+class RoleForm(PlainForm):
+    role = forms.ChoiceField(
+        choices=Role.choices,
+        help_text="Administrators see keys, settings and the team; operators do the daily work.",
+    )
+
+
+@require_safe
+@administrator_only
+def people(request: HttpRequest) -> HttpResponse:
+    protected = Exists(Authenticator.objects.filter(user=OuterRef("pk"), type=Authenticator.Type.TOTP))
+    rows = list(User.objects.annotate(second_factor=protected).order_by("-is_active", "role", "first_name", "email"))
+    return frame.page(request, "team.html", {"rows": rows, "alone": len(rows) == 1}, here=HERE)
+
+
+@administrator_only
+def add(request: HttpRequest) -> HttpResponse:
+    form = PersonForm(request.POST or None)
+    if form.is_valid():
+        try:
+            made, password = team.add_person(**form.cleaned_data, by=cast(User, request.user))
+        except team.NotAllowed as refusal:
+            form.add_error("email", str(refusal))
+        else:
+            return hand_over(request, made, password)
+    back = reverse("dashboard:team")
+    return frame.dialog(request, form, title="Add a colleague", submit="Add", back=back, here=HERE)
+
+
+def hand_over(request: HttpRequest, person: User, password: str) -> HttpResponse:
+    """The only time that the password is shown; neither the browser nor a proxy keeps the page."""
+    context = {"person": person, "password": password, "title": f"Password of {person}"}
+    if request.headers.get("HX-Request") == "true":
+        response = render(request, "dashboard/_password.html", context)
+    else:
+        response = frame.page(request, "password.html", context, here=HERE)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def about_a_person(view: PersonView) -> Callable[[HttpRequest, int], HttpResponse]:
+    """Looks the person up, and turns a refusal into its sentence on the team page."""
+
+    @wraps(view)
+    def inner(request: HttpRequest, pk: int) -> HttpResponse:
+        person = get_object_or_404(User, pk=pk)
+        try:
+            return view(request, person, cast(User, request.user))
+        except team.NotAllowed as refusal:
+            return frame.refused(request, reverse("dashboard:team"), str(refusal))
+
+    return administrator_only(inner)
+
+
+@about_a_person
+def role(request: HttpRequest, person: User, by: User) -> HttpResponse:
+    form = RoleForm(request.POST or None, initial={"role": person.role})
+    back = reverse("dashboard:team")
+    if form.is_valid():
+        team.set_role(person=person, role=form.cleaned_data["role"], by=by)
+        return frame.done(request, back, f"{person} is {Role(form.cleaned_data['role']).label.lower()} now.")
+    return frame.dialog(request, form, title=f"Role of {person}", submit="Save", back=back, here=HERE)
+
+
+@about_a_person
+def password(request: HttpRequest, person: User, by: User) -> HttpResponse:
+    if request.method == "POST":
+        return hand_over(request, person, team.reset_password(person=person, by=by))
+    return _ask(
+        request,
+        f"New password for {person}?",
+        "The old one stops working at once, and the person is logged out everywhere. You see the new one once.",
+        "Make a new password",
+    )
+
+
+@about_a_person
+def second_factor(request: HttpRequest, person: User, by: User) -> HttpResponse:
+    if request.method == "POST":
+        removed = team.remove_second_factor(person=person, by=by)
+        said = f"{person} logs in with the password alone now." if removed else f"{person} had no second factor."
+        return frame.done(request, reverse("dashboard:team"), said)
+    return _ask(
+        request,
+        f"Remove the second factor of {person}?",
+        "For a lost phone. Be sure that it is really your colleague who asks for it.",
+        "Remove it",
+    )
+
+
+def _ask(request: HttpRequest, title: str, text: str, submit: str) -> HttpResponse:
+    back = reverse("dashboard:team")
+    return frame.dialog(request, None, title=title, submit=submit, back=back, here=HERE, text=text, danger=True)
+
+
+def _switch(is_active: bool) -> PersonView:
+    def view(request: HttpRequest, person: User, by: User) -> HttpResponse:
+        team.set_active(person=person, is_active=is_active, by=by)
+        said = f"{person} can log in again." if is_active else f"{person} is logged out and cannot log in any more."
+        return frame.done(request, reverse("dashboard:team"), said)
+
+    return view
+
+
+activate: Any = require_POST(about_a_person(_switch(True)))
+deactivate: Any = require_POST(about_a_person(_switch(False)))

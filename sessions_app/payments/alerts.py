@@ -1,0 +1,104 @@
+"""What a person must do about money, as alerts with one key each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hygate.models import Severity
+from sessions_app.models import Payment, Refund
+
+
+def raise_alert(key: str, **fields: Any) -> None:
+    from hygate import alerts
+
+    alerts.raise_alert(key, **fields)
+
+
+def close_alert(key: str) -> None:
+    from hygate import alerts
+
+    alerts.close_alert(key)
+
+
+def refund_failed(refund: Refund) -> None:
+    raise_alert(
+        f"refund:{refund.pk}",
+        kind="refund_failed",
+        title=f"A refund of {refund.payment.session.reference} did not go through",
+        advice="Open the payment and press Retry; if Stripe refuses again, top up the Stripe balance or pay by hand.",
+        severity=Severity.ERROR,
+        help_anchor="refund-failed",
+        session=refund.payment.session_id,
+        payment=refund.payment_id,
+    )
+
+
+def capture_lost(payment: Payment) -> None:
+    raise_alert(
+        f"capture:{payment.pk}",
+        kind="capture_failed",
+        title=f"The card of {payment.session.reference} could not be charged",
+        advice="The hold was gone. The session was ended and nothing is charged again; note the loss and close this.",
+        severity=Severity.ERROR,
+        help_anchor="capture-failed",
+        session=payment.session_id,
+        payment=payment.pk,
+    )
+
+
+def mismatch(payment: Payment) -> None:
+    raise_alert(
+        f"mismatch:{payment.pk}",
+        kind="payment_mismatch",
+        title=f"The payment of {payment.session.reference} is not what was sold",
+        advice="Amount, currency or order differ at Stripe. It was not started and goes back; look for tampering.",
+        severity=Severity.ERROR,
+        help_anchor="payment-mismatch",
+        session=payment.session_id,
+        payment=payment.pk,
+    )
+
+
+def disputed(payment: Payment) -> None:
+    raise_alert(
+        f"dispute:{payment.pk}",
+        kind="dispute",
+        title=f"The payment of {payment.session.reference} is disputed",
+        advice="Answer it in Stripe's dashboard with the session's timeline. Hygate refunds nothing by itself.",
+        severity=Severity.ERROR,
+        help_anchor="dispute",
+        session=payment.session_id,
+        payment=payment.pk,
+    )
+
+
+def money_differs(payment: Payment, what: str) -> None:
+    raise_alert(
+        f"differs:{payment.pk}",
+        kind="money_differs",
+        title=f"Stripe and Hygate disagree about {payment.session.reference}",
+        advice=f"{what} Compare the payment with Stripe's dashboard.",
+        severity=Severity.ERROR,
+        help_anchor="money-differs",
+        session=payment.session_id,
+        payment=payment.pk,
+    )
+
+
+def money_agrees(payment: Payment) -> None:
+    close_alert(f"differs:{payment.pk}")
+
+
+def stripe_key_refused() -> None:
+    raise_alert(
+        "stripe:key",
+        kind="stripe_key",
+        title="Stripe refuses the key",
+        advice="Nothing can be sold and refunds wait. Make a new restricted key in Stripe and set HYGATE_STRIPE_KEY.",
+        severity=Severity.ERROR,
+        help_anchor="key-refused",
+    )
+
+
+def stripe_answers() -> None:
+    close_alert("stripe:key")

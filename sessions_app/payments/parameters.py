@@ -1,0 +1,47 @@
+"""What Stripe's Checkout is asked for: built once, stored with the order before the first call."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from sessions_app.models import Payment
+
+
+def checkout_parameters(payment: Payment, reference: str, *, token: str, label: str, now: datetime) -> dict[str, Any]:
+    """Checkout's parameters for an order: cards are held, other methods taken at once."""
+    link = f"{settings.BASE_URL}/session/{token}"
+    metadata = {"order": payment.ref, "session": reference}
+    return {
+        "mode": "payment",
+        "ui_mode": "hosted_page",
+        "submit_type": "pay",
+        "client_reference_id": payment.ref,
+        "metadata": metadata,
+        "payment_intent_data": {"metadata": metadata},
+        "payment_method_options": {"card": {"capture_method": "manual"}},
+        "line_items": [
+            {
+                "quantity": 1,
+                "price_data": {
+                    "currency": payment.currency,
+                    "unit_amount": payment.amount_minor,
+                    "product_data": {"name": label},
+                },
+            }
+        ],
+        "success_url": f"{link}/paid/",
+        "cancel_url": f"{link}/back/",
+        "expires_at": _expires_at(now),
+    }
+
+
+def with_fresh_expiry(params: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """The same purchase for a call under a new key: only its expiry is counted anew."""
+    return params | {"expires_at": _expires_at(now)}
+
+
+def _expires_at(now: datetime) -> int:
+    return int((now + timedelta(seconds=settings.NUMBERS.checkout_expiry_s)).timestamp())
