@@ -98,7 +98,7 @@ class NewPasswordFirst:
         match = request.resolver_match
         if match is None or not match.route.startswith(("dashboard/", "account/")):
             return None
-        if not request.session.get(MARK) or match.url_name in OPEN_MEANWHILE:
+        if not request.session.get(MARK) or not request.user.is_authenticated or match.url_name in OPEN_MEANWHILE:
             return None
         target = reverse("account_change_password")
         if request.headers.get("HX-Request") == "true":

@@ -173,6 +173,10 @@ HELP: dict[type[errors.ShellyError], Help] = {
         "This server is no Shelly Cloud",
         "It answers, but not as a Shelly Cloud does. Copy the server from the Shelly app, below the key.",
     ),
+    errors.NoSuchRoute: Help(
+        "This server is no Shelly Cloud",
+        "It knows nothing of a Shelly Cloud's addresses. Copy the server from the Shelly app, below the key.",
+    ),
     errors.CloudDown: Help(
         "The Shelly Cloud cannot be reached",
         "Try again in a minute; if it stays so, look at this machine's network and at Shelly's status page.",

@@ -21,19 +21,28 @@ def account_answered(account: ShellyAccount, error: ShellyError | None, status: 
     if error is None and account.status != AccountStatus.OK:
         account_is_well(account.pk)
     elif isinstance(error, BadKey):
+        close_alert(_silent_key(account.pk))
         _key_refused(account, error)
     elif isinstance(error, TimedOut | CloudDown) and status == AccountStatus.UNREACHABLE:
         _silent(account)
 
 
 def account_is_well(account_id: int) -> None:
-    close_alert(f"account:{account_id}:key")
-    close_alert(f"account:{account_id}:silent")
+    close_alert(_refused_key(account_id))
+    close_alert(_silent_key(account_id))
+
+
+def _refused_key(account_id: int) -> str:
+    return f"account:{account_id}:key"
+
+
+def _silent_key(account_id: int) -> str:
+    return f"account:{account_id}:silent"
 
 
 def _key_refused(account: ShellyAccount, error: BadKey) -> None:
     raise_alert(
-        f"account:{account.pk}:key",
+        _refused_key(account.pk),
         kind="account_key",
         title=f"The auth key of {account.name} does not work",
         advice=f"{error.sentence} Until then nothing of this account is sold; running relays end by their own timers.",
@@ -45,7 +54,7 @@ def _key_refused(account: ShellyAccount, error: BadKey) -> None:
 
 def _silent(account: ShellyAccount) -> None:
     raise_alert(
-        f"account:{account.pk}:silent",
+        _silent_key(account.pk),
         kind="account_silent",
         title=f"The Shelly Cloud does not answer for {account.name}",
         advice="Check this machine's internet connection and the server address of the account. Hygate keeps trying;"

@@ -87,7 +87,7 @@ class NoSuchRoute(ShellyError):
     """404 without a cause: this server does not have the address that was asked, as one without v2 commands."""
 
     name = "no_such_route"
-    says = "The server does not know this request: is it a Shelly server?"
+    says = "The server does not know this request; check that its address is the one that the Shelly app shows."
 
 
 class NoTimer(ShellyError):

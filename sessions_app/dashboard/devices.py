@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from devices.models import Device, RelayCommand, UsagePlan
+from devices.relays import blocking
 from devices.relays.models import OPEN
 from hygate import audit, clock
 from hygate.roles import administrator_only, staff_only
@@ -77,6 +78,7 @@ def device(request: HttpRequest, pk: int) -> HttpResponse:
         "currency": one.location.currency,
         "tile": _tile(one, session, command, now),
         "session": session,
+        "blocked": blocking.why(one.blocked_reason) if one.blocked_since else None,
         "command": command,
         "code": current,
         "retired": [code for code in codes if code.retired_at],
@@ -135,6 +137,15 @@ def maintenance_off(request: HttpRequest, pk: int) -> HttpResponse:
     columns = {"maintenance_since": None, "maintenance_until": None, "maintenance_text": ""}
     update(request, Device, one, columns, kind="maintenance_off", device=one.pk)
     return frame.done(request, reverse("dashboard:device", args=[pk]), f"{one.name} is back on sale.")
+
+
+@require_POST
+@staff_only
+def unblock(request: HttpRequest, pk: int) -> HttpResponse:
+    """Somebody has put it right: Hygate sells it again as soon as it reads well."""
+    one = get_object_or_404(Device, pk=pk)
+    blocking.unblock(one, by=frame.who(request))
+    return frame.done(request, reverse("dashboard:device", args=[pk]), f"{one.name} is unblocked.")
 
 
 @administrator_only

@@ -68,6 +68,8 @@ def of_session(session: DeviceSession, now: datetime) -> Look:
 
 def _running(session: DeviceSession, now: datetime) -> Look:
     ends_at, total_s, device = session.ends_at, session.duration_s, session.device
+    if session.paused_at is not None:
+        return Look("stop", "circle-alert", "relay went off: brought back", left_s=_frozen_s(session), total_s=total_s)
     if read_off_while_running(session):
         return Look("stop", "circle-alert", "interrupted: relay read back OFF", ends_at, total_s=total_s)
     if not device.online:
@@ -90,6 +92,8 @@ def _frozen_s(session: DeviceSession) -> int:
 
 
 def of_free_device(device: Device) -> Look:
+    if device.blocked_since is not None:
+        return Look("stop", "ban", "out of order")
     if device.vanished_at is not None:
         return Look("stop", "circle-x", "no longer in the account")
     if device.maintenance_since is not None:

@@ -30,6 +30,7 @@ urlpatterns = [
     path("devices/<int:pk>/edit/", devices.edit, name="device_edit"),
     path("devices/<int:pk>/maintenance/", devices.maintenance, name="maintenance"),
     path("devices/<int:pk>/maintenance/end/", devices.maintenance_off, name="maintenance_off"),
+    path("devices/<int:pk>/unblock/", devices.unblock, name="device_unblock"),
     path("devices/<int:pk>/plans/add/", devices.plan_add, name="plan_add"),
     path("plans/<int:pk>/edit/", devices.plan_edit, name="plan_edit"),
     path("plans/<int:pk>/delete/", devices.plan_delete, name="plan_delete"),

@@ -157,6 +157,14 @@ def reason(kind: str, scanned: Scanned) -> Why:
             device.maintenance_text or _("%(device)s is being serviced") % names,
             _("Nothing can be bought here until then. If you are using it now, your time goes on."),
         ),
+        "blocked": Why(
+            "out_of_order",
+            "wrench",
+            _("Out of order"),
+            _("%(device)s is out of order. The people here have been told.") % names,
+            _("It has to be looked at first"),
+            _("You have not paid anything, and nothing can be charged."),
+        ),
         "offline": Why(
             "unreachable",
             "reach",
@@ -170,8 +178,9 @@ def reason(kind: str, scanned: Scanned) -> Why:
             "nobolt",
             _("Not enough power"),
             _("There is not enough power for %(device)s right now.") % names,
-            _("The site is at its limit"),
-            _("Sun, battery and grid cannot carry %(device)s as well. %(rest)s") % {**names, "rest": nothing},
+            _("Power comes first"),
+            _("%(device)s is sold only while sun, battery and grid are known to carry it. %(rest)s")
+            % {**names, "rest": nothing},
         ),
         "disabled": Why(
             "not_for_sale",

@@ -113,9 +113,12 @@ def find(token: str, *, now: datetime) -> Visit | None:
     if session is None:
         return None
     payments = list(Payment.objects.filter(session=session))
+    order = next((payment for payment in payments if payment.purpose == Purpose.START), None)
+    if order is None:
+        return _went_on(session, now)
     return Visit(
         session=session,
-        order=next(payment for payment in payments if payment.purpose == Purpose.START),
+        order=order,
         till=till.count(payments),
         now=now,
         token=token,
@@ -124,6 +127,12 @@ def find(token: str, *, now: datetime) -> Visit | None:
         on_attempts=session.on_attempts or 0,
         off_sent_at=session.off_sent_at,
     )
+
+
+def _went_on(session: DeviceSession, now: datetime) -> Visit | None:
+    """An order that was paid late took its money into a new session: the old link opens that one."""
+    successor = DeviceSession.objects.filter(continues=session).first()
+    return find(successor.token, now=now) if successor is not None else None
 
 
 def hashed(token: str) -> str:

@@ -96,7 +96,7 @@ def test_a_list_decrypts_nothing_and_shows_nothing(monkeypatch: pytest.MonkeyPat
         _ = ShellyAccount.objects.get().auth_key
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_update_and_search_refuse_the_plain_text() -> None:
     account = save("one", "plain-key")
     for attempt in (

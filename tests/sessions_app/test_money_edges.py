@@ -369,3 +369,14 @@ def test_an_event_of_the_other_mode_moves_nothing(world: World) -> None:
     session.refresh_from_db()
     assert session.state == State.HELD
     assert AuditEvent.objects.filter(kind="session_grace").count() == 0
+
+
+def test_the_old_link_of_a_late_order_opens_the_session_it_went_on_in(world: World) -> None:
+    from django.test import Client
+
+    old = pay_later(world)
+    link = f"/session/{old.token}/"
+    money_arrives(world, old.payments.get())
+    page = Client().get(link)
+    assert page.status_code == 200
+    assert "paid" in page.content.decode()

@@ -17,7 +17,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from devices.models import Device, DeviceCode, Location, ShellyAccount, UsagePlan
 from hygate import clock
-from hygate.models import AuditEvent, Heartbeat, SiteSettings, User
+from hygate.models import Alert, AuditEvent, Heartbeat, SiteSettings, User
 from sessions_app.guest import cookie
 from sessions_app.models import DeviceSession, Payment
 from sessions_app.states import State
@@ -127,8 +127,8 @@ TABLE: dict[str, Row] = {
     "dashboard:team_activate": DO_ADMIN,
     "dashboard:team_deactivate": DO_ADMIN,
     "dashboard:alerts": READ_STAFF,
-    "dashboard:alert_acknowledge": Row("staff", "405 405 405 405", "login login 404 404"),
-    "dashboard:alert_close": Row("staff", "405 405 405 405", "login login 404 404"),
+    "dashboard:alert_acknowledge": DO_STAFF,
+    "dashboard:alert_close": DO_STAFF,
     "dashboard:help": READ_STAFF,
 }
 NO_CSRF = {"stripe_webhook"}
@@ -158,6 +158,7 @@ class Site:
         self.session = self.add_session(self.device, LINK)
         self.payment = self.session.payments.get()
         self.other = self.add_session(self.add_device(1, "Washer 2", "WASH2"), FOREIGN_LINK)
+        self.alert = Alert.objects.create(key="mail", kind="mail_failed", title="Alerts cannot be mailed")
         Heartbeat.objects.create(name="sweep", at=clock.now())
         self.colleague = User.objects.create(email="colleague@example.com")
         self.browsers = {name: self.browser(name) for name in PEOPLE}
@@ -220,6 +221,7 @@ class Site:
         values: dict[str, Any] = {"token": LINK, "code": "WASH1", "form": "svg"}
         rows = {"device": self.device, "maintenance": self.device, "plan": self.plan, "session": self.session}
         rows |= {"account": self.account, "location": self.location, "payment": self.payment, "team": self.colleague}
+        rows["alert"] = self.alert
         word = name.rpartition(":")[2].partition("_")[0]
         values["pk"] = self.device.pk if name == "dashboard:plan_add" else getattr(rows.get(word), "pk", None)
         return reverse(name, kwargs={key: values[key] for key in pattern.regex.groupindex})

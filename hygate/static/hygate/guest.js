@@ -139,5 +139,5 @@
   setClock(main.dataset.now, 0);
   bestTrip = Infinity; // the page itself may have been on its way for long: the first answer is better
   tick();
-  plan();
+  plan(main.dataset.pace === "fast" ? 700 : undefined);
 })();

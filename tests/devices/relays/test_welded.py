@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from devices.models import Device
 from devices.relays.blocking import unblock
-from hygate.models import Alert, Severity
+from hygate.models import Alert, Role, Severity, User
 from sessions_app import selling
-from sessions_app.guest.scan import cannot_buy
 from sessions_app.models import DeviceSession
 from sessions_app.states import State
 from tests.world import PLUG, World
@@ -49,12 +49,15 @@ def test_power_after_a_confirmed_off_takes_the_device_out_of_sale(over: World) -
     assert alert.times == 1
 
 
-def test_one_reading_is_not_enough(over: World) -> None:
-    over.go(20)
-    knob(over, watts=[60.0])
-    over.go(31)
-    knob(over, welded=None)
-    over.go(200)
+def test_one_reading_is_not_enough(world: World) -> None:
+    session = world.buy()
+    world.tell(session)
+    world.go(60)
+    knob(world, welded=0)
+    while not device().watts:
+        world.go(1)
+    knob(world, welded=None)
+    world.go(200)
     assert device().blocked_since is None
 
 
@@ -82,10 +85,21 @@ def test_a_repaired_device_stays_unblocked(over: World) -> None:
     assert over.availability() == "free"
 
 
-def test_the_guest_reads_that_it_is_out_of_order(over: World) -> None:
-    from sessions_app.guest.scan import Scanned  # noqa: F401 - the page is built from it
-
+def test_the_guest_reads_that_it_is_out_of_order(over: World, client: Client) -> None:
     over.go(240)
-    import httpx  # noqa: F401
+    page = client.get("/d/WASH1/").content.decode()
+    assert "Out of order" in page
+    assert "nothing can be charged" in page
 
-    assert cannot_buy is not None
+
+def test_staff_sees_why_and_unblocks_it(over: World, client: Client) -> None:
+    over.go(240)
+    client.force_login(User.objects.create_user("op@example.com", "a long password", role=Role.OPERATOR))
+    url = f"/dashboard/devices/{device().pk}/"
+    page = client.get(url).content.decode()
+    assert "draws power although its relay is off" in page
+    knob(over, welded=None)
+    assert client.post(f"{url}unblock/").status_code == 303
+    over.go(60)
+    assert over.availability() == "free"
+    assert "draws power although" not in client.get(url).content.decode()
