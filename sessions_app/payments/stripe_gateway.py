@@ -17,6 +17,7 @@ T = TypeVar("T")
 SIGNATURE_TOLERANCE_S = 300
 _client: stripe.StripeClient | None = None
 _client_for: tuple[str, str] | None = None
+_http: stripe.RequestsClient | None = None
 _lock = threading.Lock()
 
 
@@ -26,18 +27,18 @@ class ForgedWebhook(Exception):
 
 def client() -> stripe.StripeClient:
     """One client per process, made anew when the key or the address changes."""
-    global _client, _client_for
+    global _client, _client_for, _http
     wanted = (settings.STRIPE_KEY, settings.STRIPE_API_BASE)
     with _lock:
         if _client is None or _client_for != wanted:
+            if _http is not None:
+                _http.close()
+            _http = stripe.RequestsClient(
+                timeout=(settings.NUMBERS.stripe_connect_s, settings.NUMBERS.stripe_timeout_s),
+            )
             addresses: Any = {"api": settings.STRIPE_API_BASE} if settings.STRIPE_API_BASE else {}
             _client = stripe.StripeClient(
-                settings.STRIPE_KEY,
-                base_addresses=addresses,
-                max_network_retries=0,
-                http_client=stripe.RequestsClient(
-                    timeout=(settings.NUMBERS.stripe_connect_s, settings.NUMBERS.stripe_timeout_s)
-                ),
+                settings.STRIPE_KEY, base_addresses=addresses, max_network_retries=0, http_client=_http
             )
             _client_for = wanted
         return _client
