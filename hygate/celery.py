@@ -61,7 +61,12 @@ def wake(label: str, pks: list[int]) -> None:
 
 
 def _send_chunk(handler: Any, chunk: list[Any]) -> None:
-    run_chunk.apply_async(args=[handler.label, [one.as_json() for one in chunk]], queue=str(handler.queue), retry=False)
+    run_chunk.apply_async(
+        args=[handler.label, [one.as_json() for one in chunk]],
+        queue=str(handler.queue),
+        retry=False,
+        expires=handler.lease_s(),  # by then another holder has the rows: chunks that nobody takes must not pile up
+    )
 
 
 def publish_wake_up(label: str, pks: list[int]) -> None:

@@ -11,7 +11,8 @@ from types import FrameType
 from typing import Any
 
 from django.http import HttpRequest
-from django.views.debug import SafeExceptionReporterFilter
+from django.utils.safestring import SafeString
+from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 from hygate.logs import scrub
 
@@ -19,7 +20,7 @@ LONGEST = 2000
 
 
 class SecretsFilter(SafeExceptionReporterFilter):
-    """Hides by name, in settings, cookies, what was posted and every frame, whether debugging or not; scrubs the rest."""
+    """Hides by name in settings, cookies, what was posted and every frame, also while debugging; scrubs the rest."""
 
     hidden_settings = re.compile(
         r"API|AUTH|TOKEN|KEY|SECRET|PASS|SIGNATURE|COOKIE|SEALED|PARAMS|DATABASE_URL|BROKER_URL", re.IGNORECASE
@@ -44,3 +45,13 @@ class SecretsFilter(SafeExceptionReporterFilter):
             return scrub(pformat(value))[:LONGEST]
         except Exception as error:  # noqa: BLE001 - somebody's __repr__ must not break the page that tells of an error
             return f"<{type(error).__name__} while being shown>"
+
+
+class Reporter(ExceptionReporter):
+    """The page and the text, scrubbed as a whole: the error's own message is part of them."""
+
+    def get_traceback_html(self) -> SafeString:
+        return SafeString(scrub(super().get_traceback_html()))
+
+    def get_traceback_text(self) -> SafeString:
+        return SafeString(scrub(super().get_traceback_text()))

@@ -105,6 +105,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "sessions_app.dashboard.modules.SwitchedOff",
+    "sessions_app.guest.guessing.SlowGuessing",
 ]
 ROOT_URLCONF = "hygate.urls"
 WSGI_APPLICATION = "hygate.wsgi.application"
@@ -233,5 +234,6 @@ CELERY_BEAT_SCHEDULE = {
     }
 }
 
+DEFAULT_EXCEPTION_REPORTER = "hygate.error_report.Reporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "hygate.error_report.SecretsFilter"
 LOGGING = logs.configuration(level=env.text("HYGATE_LOG_LEVEL", "INFO").upper())

@@ -10,7 +10,7 @@ from django.db.models import F, Q
 
 from devices.models import Device, UsagePlan
 from hygate import clock
-from hygate.due import Due, due_index
+from hygate.due import About, Due, due_index
 from hygate.secrets import EncryptedTextField
 from sessions_app.states import LIVE, PaymentStatus, Purpose, Reason, RefundStatus, State
 
@@ -78,7 +78,7 @@ class DeviceSession(Due):
     def __str__(self) -> str:
         return self.reference
 
-    def about(self) -> dict[str, int | None]:
+    def about(self) -> About:
         return {"session": self.pk, "device": self.device_id}
 
     @property
@@ -154,7 +154,7 @@ class Payment(Due):
     def __str__(self) -> str:
         return f"{self.purpose} {self.amount_minor} {self.currency} ({self.status})"
 
-    def about(self) -> dict[str, int | None]:
+    def about(self) -> About:
         return {"session": self.session_id, "payment": self.pk}
 
     @property
@@ -188,7 +188,7 @@ class Refund(Due):
     def __str__(self) -> str:
         return f"{self.amount_minor} of {self.payment_id} ({self.status})"
 
-    def about(self) -> dict[str, int | None]:
+    def about(self) -> About:
         return {"payment": self.payment_id}
 
 

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from devices.energy.headroom import headroom
 from devices.relays.blocking import Blocked, block
-from devices.relays.commands import expect_off, order_off, order_on
+from devices.relays.commands import accounts_hurried_last, expect_off, order_off, order_on
 from hygate import audit, clock
 from hygate.due import Claim, still_mine, wake
 from sessions_app import money, rules
@@ -21,6 +21,7 @@ from sessions_app.payments import settlement
 from sessions_app.rules import Move
 from sessions_app.states import MOVES, State
 
+ASKS_FOR_POWER = (State.GRACE, State.WAITING_FOR_POWER)
 POWERED = (State.STARTING, State.RUNNING, State.PAUSED)
 
 
@@ -30,7 +31,7 @@ class ForbiddenMove(Exception):
 
 def advance(claims: Sequence[Claim]) -> None:
     """The engine's entry: make every move that is due among ``claims``, in one transaction."""
-    with transaction.atomic():
+    with transaction.atomic(), accounts_hurried_last():
         now = clock.now()
         mine = still_mine(claims)
         rows = DeviceSession.objects.select_for_update(of=("self",)).select_related("device__location").filter(mine)
@@ -40,7 +41,8 @@ def advance(claims: Sequence[Claim]) -> None:
 
 def step(session: DeviceSession, *, now: datetime, token: uuid.UUID | None = None) -> bool:
     """Make the move that is due, if any; otherwise set the next moment to look."""
-    power_ok = headroom(session.device, now).ok
+    # asked only where a start depends on it: whatever the energy side does, an end must never wait for its answer
+    power_ok = session.state not in ASKS_FOR_POWER or headroom(session.device, now).ok
     move = rules.decide(session, power_ok=power_ok, now=now, numbers=settings.NUMBERS)
     if move is None:
         due = rules.due_at(session, now)

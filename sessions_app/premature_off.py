@@ -2,7 +2,7 @@
 
 The minutes stand still from the last fresh reading that showed it on until it is confirmed on again; ``ends_at`` moves
 by that time. It is switched on again at most twice a session, ten seconds apart, so that a contactor does not flap
-against somebody who wants it off (docs/adr/NNNN).
+against somebody who wants it off (docs/adr/0009).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from devices.relays.commands import RE_ON, expect_off, last_on_sent_at, order_on
+from devices.relays.commands import expect_off, last_on_sent_at, order_on
+from devices.relays.models import RE_ON
 from devices.relays.outcomes import RelayObserved, RelayOutcome
 from devices.shelly.errors import NotConfirmed
 from hygate import audit
@@ -79,7 +80,8 @@ def _stand_still(session: DeviceSession, since: datetime, now: datetime) -> None
 
 def _switch_on_again(session: DeviceSession) -> None:
     """Wanted for what is left, counted from its confirmation; not sent sooner than the written pause allows."""
-    assert session.ends_at is not None and session.paused_at is not None
+    assert session.ends_at is not None
+    assert session.paused_at is not None
     left_s = math.ceil((session.ends_at - session.paused_at).total_seconds())
     last = last_on_sent_at(session.device_id)
     DeviceSession.objects.filter(pk=session.pk).update(re_ons=session.re_ons + 1)
@@ -96,7 +98,8 @@ def _switch_on_again(session: DeviceSession) -> None:
 
 def came_back(session: DeviceSession, at: datetime) -> None:
     """Power is confirmed again since ``at``: the minutes go on, and end later by the time that they stood still."""
-    assert session.ends_at is not None and session.paused_at is not None
+    assert session.ends_at is not None
+    assert session.paused_at is not None
     session.ends_at, off_ms = resumed(session.ends_at, session.paused_at, at)
     session.paused_ms += off_ms
     session.paused_at = session.pause_ends_at = None

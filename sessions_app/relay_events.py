@@ -71,6 +71,8 @@ def _confirmed_on(session: DeviceSession, outcome: RelayOutcome) -> None:
     else:
         return
     if session.ends_at is not None and _too_short(outcome, session):
+        # until the new timer is confirmed nobody knows when the relay's own ends: it proves nothing meanwhile
+        DeviceSession.objects.filter(pk=session.pk).update(timer_ends_at=None)
         order_on(session.device, reason="rearm", wanted_by=outcome.wanted_by, until=session.ends_at)
 
 

@@ -32,9 +32,9 @@ def decide(session: DeviceSession, *, power_ok: bool, now: datetime, numbers: Nu
     if session.state == State.GRACE and _past(session.grace_ends_at, now):
         return _after_grace(session, power_ok=power_ok, now=now, numbers=numbers)
     if session.state == State.WAITING_FOR_POWER:
-        if power_ok:
-            return Move(State.STARTING)
-        return Move(State.CANCELLED, Reason.NO_POWER) if _past(session.power_wait_ends_at, now) else None
+        if _past(session.power_wait_ends_at, now):
+            return Move(State.CANCELLED, Reason.NO_POWER)
+        return Move(State.STARTING) if power_ok else None
     if session.state == State.STARTING and _past(session.start_window_ends_at, now):
         return Move(State.CANCELLED, Reason.START_FAILED)
     if session.state == State.RUNNING and session.paused_at is not None:

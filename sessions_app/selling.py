@@ -33,7 +33,10 @@ class CannotBuy(Exception):
 
 @dataclass(frozen=True)
 class Availability:
-    """``free``, or why not: busy, maintenance, blocked, offline, no_power, not_for_sale, disabled. ``until``: if known."""
+    """``free``, or why not: busy, maintenance, blocked, offline, no_power, not_for_sale, disabled.
+
+    ``until``: when it may be free, if known.
+    """
 
     kind: str
     until: datetime | None = None

@@ -43,14 +43,15 @@ def start_now(session: DeviceSession) -> bool:
 def cancel_by_guest(session: DeviceSession) -> bool:
     """Call the session off before power: nothing is charged. An ON on its way is followed by an OFF."""
 
-    def move(fresh: DeviceSession, now: datetime) -> bool:
-        if fresh.state == State.HELD:
-            return _call_off_hold(fresh, now)
-        if fresh.state not in BEFORE_POWER:
-            return False
-        return transition(fresh, Move(State.CANCELLED, Reason.STOPPED_BY_GUEST), now=now, by="guest")
+    return _locked(session, _call_off)
 
-    return _locked(session, move)
+
+def _call_off(fresh: DeviceSession, now: datetime) -> bool:
+    if fresh.state == State.HELD:
+        return _call_off_hold(fresh, now)
+    if fresh.state not in BEFORE_POWER:
+        return False
+    return transition(fresh, Move(State.CANCELLED, Reason.STOPPED_BY_GUEST), now=now, by="guest")
 
 
 def _call_off_hold(session: DeviceSession, now: datetime) -> bool:
@@ -72,11 +73,11 @@ def stop_by_guest(session: DeviceSession) -> bool:
 
     def move(fresh: DeviceSession, now: datetime) -> bool:
         if fresh.state not in (State.RUNNING, State.PAUSED):
-            return False
+            return _call_off(fresh, now)
         audit.write("stop_requested", actor="guest", session=fresh.pk, device=fresh.device_id)
         return transition(fresh, Move(State.STOPPING, Reason.STOPPED_BY_GUEST), now=now, by="guest")
 
-    return _locked(session, move) or cancel_by_guest(session)
+    return _locked(session, move)
 
 
 def stop_by_staff(session: DeviceSession, user: User, reason: str) -> bool:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 
 from hygate.demo.environment import SITE
@@ -15,6 +17,7 @@ for _name in [name for name in os.environ if name.startswith((*SITE, "HYGATE_VAR
         del os.environ[_name]
 os.environ["HYGATE_SIMULATED"] = "1"
 os.environ["HYGATE_VAR_DIR"] = tempfile.mkdtemp(prefix="hygate-test-")
+atexit.register(shutil.rmtree, os.environ["HYGATE_VAR_DIR"], ignore_errors=True)
 if os.environ.get("HYGATE_TEST_PG_URL"):
     os.environ["DATABASE_URL"] = os.environ["HYGATE_TEST_PG_URL"]
 

@@ -17,9 +17,12 @@ random() { # bytes, as URL-safe base64
 
 keep secret_key "$(random 48)"
 keep field_keys "$(random 32)"
+keep audit_key "$(random 48)"
 keep postgres_password "$(random 24)"
 keep database_url "postgresql://hygate:$(cat postgres_password)@postgres:5432/hygate"
 keep stripe_key ""
 keep stripe_webhook_secrets ""
+keep smtp_password ""
 echo "The secrets lie in secrets/. Write your Stripe key into stripe_key and the webhook's signing secret into"
-echo "stripe_webhook_secrets. Keep a copy of field_keys: without it the keys and links in the database are lost."
+echo "stripe_webhook_secrets. Keep copies of field_keys and audit_key: without them stored keys and"
+echo "links are lost, and the audit log cannot be verified."

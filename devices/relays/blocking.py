@@ -34,7 +34,7 @@ WHY: dict[str, Why] = {
     ),
     Blocked.WELDED: Why(
         "draws power although its relay is off",
-        "The relay's contact seems to be welded. Cut the power by the fuse, replace the relay, then unblock the device.",
+        "The relay's contact seems welded. Cut the power by the fuse, replace the relay, then unblock the device.",
     ),
     Blocked.NO_TIMER: Why(
         "cannot be given a timer",

@@ -12,9 +12,10 @@ from django.conf import settings
 
 from devices.models import ShellyAccount
 from devices.relays import listings
+from devices.relays.rules import KeyUnreadable, Stale
 from devices.shelly.cloud import ShellyCloud, Target
 from devices.shelly.discovery import FoundChannel, merged
-from devices.shelly.errors import BadAnswer, BadKey, ShellyError
+from devices.shelly.errors import BadAnswer, ShellyError
 from devices.shelly.payload import DeviceStatus
 from hygate import clock
 from hygate.secrets import SecretUnreadable
@@ -22,12 +23,6 @@ from hygate.secrets import SecretUnreadable
 STALE_S = 2.0
 Kind = Literal["send", "group", "read", "status", "list"]
 log = structlog.get_logger(__name__)
-
-
-class Stale(ShellyError):
-    """The process stood still between deciding and sending: what was decided may no longer hold."""
-
-    name, retryable = "stale", True
 
 
 class KeyUnreadable(BadKey):

@@ -1,4 +1,4 @@
-"""The circuit of an account: when its cloud is silent, one probe asks for all, instead of five seconds for each command.
+"""The circuit of an account: when its cloud is silent, one probe asks for all of its commands.
 
 Source: ruling 2.25. A pure function; its state stands on the account's row.
 """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -16,8 +19,7 @@ from devices.relays.rules import LATE_ON_S
 from hygate import audit, clock
 from hygate.due import wake
 
-RE_ON = "re_on"
-"""The reason of an ON for a relay that went off by itself: whoever wants it counts every time that it is sent."""
+_waiting: ContextVar[dict[int, datetime] | None] = ContextVar("accounts_waiting", default=None)
 
 
 def order_on(
@@ -119,8 +121,32 @@ def _supersede(device: Device, now: datetime) -> datetime | None:
     return in_flight_at
 
 
+@contextmanager
+def accounts_hurried_last() -> Iterator[None]:
+    """Around the body of a transaction that moves many rows: accounts are locked at its end, in one order.
+
+    Two transactions that each want OFF of devices on the same two accounts would otherwise wait for each other.
+    """
+    token = _waiting.set({})
+    try:
+        yield
+        for account_id, at in sorted((_waiting.get() or {}).items()):
+            _hurry(account_id, at)
+    finally:
+        _waiting.reset(token)
+
+
 def hurry_account(account_id: int, at: datetime) -> None:
-    """Something of this account is due at ``at``: never later than it was. Locks the row that a release locks."""
+    """Something of this account is due at ``at``: never later than it was."""
+    waiting = _waiting.get()
+    if waiting is None:
+        _hurry(account_id, at)
+    else:
+        waiting[account_id] = min(at, waiting.get(account_id, at))
+
+
+def _hurry(account_id: int, at: datetime) -> None:
+    """Locks the row that a release locks, so that no wish is ever forgotten."""
     ShellyAccount.objects.filter(pk=account_id).update(
         due_at=Case(When(Q(due_at__isnull=True), then=at), default=Least(F("due_at"), at))
     )

@@ -14,8 +14,9 @@ from django.conf import settings
 from django.db import transaction
 
 from devices.models import ShellyAccount
-from devices.relays.calls import KeyUnreadable, cloud_of, key_of
+from devices.relays.calls import cloud_of, key_of
 from devices.relays.commands import hurry_account
+from devices.relays.rules import KeyUnreadable
 from devices.relays.sync import AccountBusy, turn
 from devices.shelly import errors
 from devices.shelly.readings import DeviceStatus
@@ -141,7 +142,7 @@ HELP: dict[type[errors.ShellyError], Help] = {
         "The server's name is unknown",
         "Compare it letter by letter with the Shelly app; if it is right, look at this machine's DNS.",
     ),
-    errors.Refused: Help(
+    errors.ConnectionRefused: Help(
         "The server refuses the connection",
         "Look at the port in the address, and at a firewall between here and there.",
     ),

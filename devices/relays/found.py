@@ -1,4 +1,4 @@
-"""What a sync found: the account's channels, devices that vanished or came back, and channels nobody has seen before."""
+"""What a sync found: the account's channels, devices that vanished or came back, channels nobody has seen before."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def update_devices(account_id: int, found: Iterable[FoundChannel], now: datetime
 
 
 def keep_found(account: ShellyAccount, found: Sequence[FoundChannel], now: datetime) -> list[dict[str, Any]]:
-    """Write the account's channels and set the next sync; ``account`` is its row as it was before. Answers JSON rows."""
+    """Write the account's channels and set the next sync; answers them as JSON rows."""
     rows = [channel.as_json() for channel in found]
     ShellyAccount.objects.filter(pk=account.pk).update(
         found=rows,

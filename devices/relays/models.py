@@ -22,6 +22,10 @@ class CommandState(models.TextChoices):
 OPEN = (CommandState.QUEUED, CommandState.SENDING, CommandState.ACCEPTED)
 
 
+RE_ON = "re_on"
+"""The reason of an ON for a relay that went off by itself: whoever wants it counts, so it is accepted only once."""
+
+
 class RelayCommand(models.Model):
     """One wish for one relay, written before anything is sent: the audit's intent.
 

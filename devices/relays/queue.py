@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import structlog
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Min, QuerySet
@@ -21,6 +22,7 @@ from devices import key_age
 from devices.models import Device, RelayCommand, ShellyAccount
 from devices.relays import calls, pacing, results, sending
 from devices.relays.calls import Answer, Request
+from devices.relays.commands import accounts_hurried_last
 from devices.relays.models import OPEN
 from devices.relays.steps import Step, Wait, next_step
 from hygate import clock
@@ -29,6 +31,7 @@ from hygate.due import Claim, released, still_mine
 DRAIN_S = 20.0
 HOLD_S = 1.2
 TOGETHER_S = 0.003
+log = structlog.get_logger(__name__)
 _pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="shelly")
 
 
@@ -120,13 +123,19 @@ class _Drain:
         return max(0.0, (min(self.asleep.values()) - clock.now()).total_seconds())
 
     def _record(self, landed: Sequence[tuple[Request, Answer]]) -> None:
+        """Write what came back; an answer that cannot be written must not take the others' with it."""
         if not landed:
             return
         now = clock.now()
-        with transaction.atomic():
-            results.record(landed, now)
-        with transaction.atomic():
-            pacing.pace_accounts(landed, now)
+        try:
+            _write(landed, now)
+        except Exception:
+            log.exception("relays.not_recorded", accounts=len(landed))
+            if len(landed) == 1:
+                return  # its account stays leased; the next holder finds the command on its way, and reads first
+            for one in landed:
+                self._record([one])
+            return
         for request, _ in landed:
             if request.kind == "status":
                 key_age.watch(request.account_id, now)
@@ -138,6 +147,13 @@ class _Drain:
         for pk in ready:
             del self.asleep[pk]
         return ready
+
+
+def _write(landed: Sequence[tuple[Request, Answer]], now: datetime) -> None:
+    with transaction.atomic(), accounts_hurried_last():
+        results.record(landed, now)
+    with transaction.atomic():
+        pacing.pace_accounts(landed, now)
 
 
 def _work_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -13,8 +13,8 @@ from devices.relays import found, readings, rules, telling
 from devices.relays.blocking import Blocked, block
 from devices.relays.calls import Answer, Request
 from devices.relays.circuit import is_answer
-from devices.relays.commands import RE_ON, session_of
-from devices.relays.models import AttemptOutcome, CommandState
+from devices.relays.commands import session_of
+from devices.relays.models import RE_ON, AttemptOutcome, CommandState
 from devices.relays.outcomes import AboutToChange, RelayOutcome
 from devices.shelly.errors import BadRequest, NoSuchRoute, NotConfirmed, NoTimer, ShellyError
 from devices.shelly.readings import ChannelReading
@@ -138,7 +138,7 @@ def _read_back(command: RelayCommand, request: Request, answer: Answer, now: dat
     if again_at is not None:
         _move(command, CommandState.ACCEPTED, next_at=again_at)
         return
-    if command.reason == RE_ON:
+    if command.reason == RE_ON and command.accepted_at is not None:
         _give_up(command, NotConfirmed.name, now)
         return
     then = rules.next_try(command, now, settings.NUMBERS)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from devices.relays.models import RelayCommand
+from devices.relays.models import RE_ON, RelayCommand
 from devices.shelly.errors import BadKey, NoSuchRoute, NoTimer, RateLimited, ShellyError
 from devices.shelly.payload import ChannelReading
 from hygate.numbers import Numbers
@@ -29,6 +29,12 @@ def timer_s(command: RelayCommand, now: datetime, numbers: Numbers) -> int | Non
     return math.ceil(left_s) + numbers.timer_margin_s
 
 
+class Stale(ShellyError):
+    """The process stood still between deciding and sending: what was decided may no longer hold."""
+
+    name, retryable = "stale", True
+
+
 @dataclass(frozen=True)
 class Retry:
     """The command stays wanted: next step at ``at``; ``read_first`` when it may have acted already."""
@@ -49,10 +55,11 @@ class GiveUp:
 def after_error(command: RelayCommand, error: ShellyError, now: datetime, numbers: Numbers) -> Retry | GiveUp:
     """What follows a failed attempt: another in the round, the next round, a read, or the end.
 
-    A rate limit is the account's trouble, not the relay's: it costs no place in the round. An OFF is never given up.
+    A rate limit is the account's trouble and a process that stood still is ours: neither costs a place in the round. An
+    OFF is never given up.
     A server without v2 is asked by v1 at once, where OFF has a way and ON has none that is safe.
     """
-    if isinstance(error, RateLimited):
+    if isinstance(error, RateLimited | Stale):
         return Retry(now, command.in_round, command.rounds)
     if isinstance(error, NoSuchRoute) and command.on:
         return GiveUp(NoTimer.name)
@@ -71,7 +78,12 @@ def goes_by_v1(command: RelayCommand) -> bool:
 
 
 def next_try(command: RelayCommand, now: datetime, numbers: Numbers) -> Retry:
-    """Three attempts make a round; rounds are 5, 10, 20, 40 s apart, those of an OFF at most the cap."""
+    """Three attempts make a round; rounds are 5, 10, 20, 40 s apart, those of an OFF at most the cap.
+
+    Against somebody who may be fighting for the relay, attempts themselves are as far apart as re-ONs.
+    """
+    if command.reason == RE_ON:
+        return Retry(now + timedelta(seconds=numbers.re_on_apart_s), 0, command.rounds + 1)
     in_round = command.in_round + 1
     if in_round < numbers.attempts_per_round:
         return Retry(now + timedelta(seconds=numbers.attempt_pause_s), in_round, command.rounds)
@@ -84,14 +96,16 @@ def next_try(command: RelayCommand, now: datetime, numbers: Numbers) -> Retry:
 def proves(command: RelayCommand, reading: ChannelReading, mark: str, fetched_at: datetime) -> bool:
     """Whether ``reading`` proves that the command was carried out.
 
-    ON: it shows the output on, and it changed since before the command (another push, or another value). OFF: it
+    ON: it shows the output on, and it changed since before the command (another push, or another value; for a timer
+    armed anew, a timer that ends later than the minutes do). OFF: it
     shows the output off and was fetched after the OFF was accepted, and after any ON in flight has had its time to
     act. A cloud that answers with old values can therefore never confirm an ON.
     """
     if reading.output is None or reading.output != command.on:
         return False
     if command.on:
-        return command.output_before is False or (bool(mark) and mark != command.mark_before)
+        armed_anew = command.on_until is not None and (reading.timer_ends_at or command.on_until) > command.on_until
+        return command.output_before is False or (bool(mark) and mark != command.mark_before) or armed_anew
     asked_at = command.accepted_at or command.last_sent_at
     if asked_at is None or fetched_at < asked_at:
         return False

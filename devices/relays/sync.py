@@ -8,17 +8,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
-from devices.models import AccountStatus, ShellyAccount
+from devices.models import AccountStatus, Device, RelayCommand, ShellyAccount
 from devices.relays import rules, telling
 from devices.relays.calls import cloud_of, key_of
 from devices.relays.commands import hurry_account
 from devices.relays.found import keep_found, update_devices
+from devices.relays.models import OPEN
 from devices.shelly.discovery import discover
 from devices.shelly.errors import BadKey, ShellyError
 from hygate import clock
@@ -70,13 +71,13 @@ def turn(account: ShellyAccount) -> Iterator[None]:
     deadline = time.monotonic() + TURN_WITHIN_S
     with transaction.atomic():
         hurry_account(account.pk, clock.now())
-    while not (mine := claims.claim(handler, limit=1, pks=[account.pk])):
+    lease_s = settings.NUMBERS.gap_s + 4 * settings.NUMBERS.read_timeout_s + 5
+    while _is_needed(account, lease_s) or not (mine := claims.claim(handler, limit=1, pks=[account.pk])):
         if time.monotonic() > deadline:
             raise AccountBusy
-        time.sleep(0.1)
+        clock.sleep(0.1)
         with transaction.atomic():
             hurry_account(account.pk, clock.now())
-    lease_s = settings.NUMBERS.gap_s + 4 * settings.NUMBERS.read_timeout_s + 5
     now = clock.now()
     ShellyAccount.objects.filter(pk=account.pk).update(claimed_until=now + timedelta(seconds=lease_s))
     free_at = ShellyAccount.objects.values_list("free_at", flat=True).get(pk=account.pk)
@@ -84,6 +85,14 @@ def turn(account: ShellyAccount) -> Iterator[None]:
     try:
         yield
     finally:
-        gap_s = rules.gap_s(None, now, settings.NUMBERS)
+        wide_until = ShellyAccount.objects.values_list("wide_gap_until", flat=True).get(pk=account.pk)
+        gap_s = rules.gap_s(wide_until, clock.now(), settings.NUMBERS)
         ShellyAccount.objects.filter(pk=account.pk).update(free_at=clock.now() + timedelta(seconds=gap_s))
         hand_back(handler, mine)
+
+
+def _is_needed(account: ShellyAccount, within_s: float) -> bool:
+    """A command waits, or a relay will have to go off, before a sync could be done: it has to wait its turn."""
+    until = clock.now() + timedelta(seconds=within_s)
+    commands = RelayCommand.objects.filter(account=account, state__in=OPEN, next_at__lte=until)
+    return commands.exists() or Device.objects.filter(account=account, off_expected_at__lte=until).exists()

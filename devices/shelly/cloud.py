@@ -19,7 +19,7 @@ import httpx
 from devices.shelly.errors import (
     BadAnswer,
     CloudDown,
-    Refused,
+    ConnectionRefused,
     ShellyError,
     TimedOut,
     TlsFailed,
@@ -216,7 +216,7 @@ def _no_connection(error: BaseException, what: str) -> ShellyError:
         if isinstance(cause, ssl.SSLError):
             return TlsFailed(str(getattr(cause, "verify_message", "") or cause.reason or what), acted="no")
         if isinstance(cause, ConnectionRefusedError):
-            return Refused(what, acted="no")
+            return ConnectionRefused(what, acted="no")
         cause = cause.__cause__ or cause.__context__
     return CloudDown(what, acted="no")
 

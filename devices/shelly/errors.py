@@ -132,7 +132,7 @@ class HostUnknown(CloudDown):
     says = "No server has this name."
 
 
-class Refused(CloudDown):
+class ConnectionRefused(CloudDown):
     """Nobody listens at the address and port."""
 
     name = "connection_refused"

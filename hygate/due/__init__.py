@@ -6,10 +6,11 @@ any worker or the whole server delays a row; it never loses one.
 
 from hygate.due.claims import Claim, hand_back, still_mine
 from hygate.due.registry import Handler, Queue, handlers, register
-from hygate.due.row import Due, due_index, released
+from hygate.due.row import About, Due, due_index, released
 from hygate.due.wakeups import wake
 
 __all__ = [
+    "About",
     "Claim",
     "Due",
     "Handler",

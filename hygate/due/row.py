@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from django.db import models
+
+
+class About(TypedDict, total=False):
+    """What an alert about a row points at, by ids."""
+
+    session: int | None
+    payment: int | None
+    device: int | None
+    account: int | None
 
 
 class Due(models.Model):
@@ -26,8 +35,8 @@ class Due(models.Model):
     class Meta:
         abstract = True
 
-    def about(self) -> dict[str, int | None]:
-        """What an alert about this row points at: session, payment, device or account by their ids."""
+    def about(self) -> About:
+        """What an alert about this row points at."""
         return {}
 
 

@@ -106,12 +106,15 @@ def silent_for_s(name: str = HEARTBEAT) -> float:
 class FallbackSweep:
     """Every worker's own watch: when nobody has swept for three seconds, it sweeps and runs the rows itself.
 
-    So a dead beat, a dead broker or a dead clock worker cost a few seconds, and never a session.
+    So a dead beat, a dead broker or a dead clock worker cost a few seconds, and never a session. Each queue has threads
+    of its own here too: a Stripe that hangs holds up no relay.
     """
 
     def __init__(self, name: str, threads: int = 8) -> None:
         self._name = name
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="fallback")
+        self._pools = {
+            queue: ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"fallback-{queue}") for queue in Queue
+        }
         self._stop = threading.Event()
         self._beaten_at = -WORKER_BEAT_S
         self._watching_since = clock.now()
@@ -169,4 +172,4 @@ class FallbackSweep:
         self._alarmed = silent
 
     def _run_here(self, handler: Handler, chunk: list[Claim]) -> None:
-        self._pool.submit(run, handler, chunk)
+        self._pools[handler.queue].submit(run, handler, chunk)

@@ -121,8 +121,8 @@ def dialog(
     ``test`` is where a second button sends what is typed without saving it; ``verdict`` is what came of that.
     """
     status = 422 if form is not None and form.is_bound else 200
-    context: dict[str, Any] = {"form": form, "title": title, "submit": submit, "back": back, "text": text, "danger": danger}
-    context |= {"action": action or request.path, "test": test, "verdict": verdict}
+    context: dict[str, Any] = {"form": form, "title": title, "submit": submit, "back": back, "text": text}
+    context |= {"danger": danger, "action": action or request.path, "test": test, "verdict": verdict}
     if request.headers.get("HX-Request") == "true":
         return render(request, "dashboard/_dialog.html", context, status=status)
     return page(request, "dialog.html", context, here=here, status=status)

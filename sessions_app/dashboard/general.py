@@ -99,8 +99,6 @@ def save(request: HttpRequest, columns: dict[str, Any]) -> str:
         if "devices_enabled" in news:
             kind = "shelly_switched_on" if news["devices_enabled"] else "shelly_switched_off"
             audit.write(kind, actor=frame.who(request))
-    if news.get("devices_enabled") is False:
-        return "Shelly is switched off. Nothing can be bought; running sessions go on."
     return "Saved."
 
 

@@ -27,12 +27,13 @@ from sessions_app.states import ACTIVE
 
 @dataclass(frozen=True)
 class Health:
-    """One neighbour: ``at`` is counted on by the script, after ``words``."""
+    """One neighbour: ``at`` is counted on by the script, after ``words``; ``help`` names a row of the help page."""
 
     name: str
     tone: str
     words: str
     at: datetime | None = None
+    help: str = ""
 
 
 @require_safe
@@ -122,9 +123,9 @@ def _shelly(account: Any) -> Health:
             speed = "" if account.last_latency_ms is None else f" in {_rounded(account.last_latency_ms)} ms"
             return Health(name, "ok", f"answers{speed}{wait}")
         case AccountStatus.BAD_KEY:
-            return Health(name, "stop", f"the auth key is refused; save a new one{wait}")
+            return Health(name, "stop", f"the auth key is refused; save a new one{wait}", help="bad_key")
         case AccountStatus.UNREACHABLE:
-            return Health(name, "stop", f"does not answer{wait}; last answer", account.last_ok_at)
+            return Health(name, "stop", f"does not answer{wait}; last answer", account.last_ok_at, account.last_error)
     return Health(name, "idle", f"not tried yet{wait}")
 
 
@@ -137,7 +138,7 @@ def _stripe() -> Health:
     last = WebhookEvent.objects.aggregate(last=Max("received_at"))["last"]
     key = keys.look()
     if not key.ok:
-        return Health("Stripe", "stop", f"{key.title[0].lower()}{key.title[1:]}: {key.advice}")
+        return Health("Stripe", "stop", f"{key.title[0].lower()}{key.title[1:]}: {key.advice}", help=key.help_anchor)
     if last is None:
         return Health("Stripe", "idle", f"{key.kind}, no webhook yet")
     return Health("Stripe", "ok", f"{key.kind}, last webhook", last)
@@ -146,9 +147,9 @@ def _stripe() -> Health:
 def _sweep() -> Health:
     silence_s = health.sweep_silence_s()
     if silence_s == float("inf"):
-        return Health("Sweep", "stop", "no worker has run yet: sessions would not end in time")
+        return Health("Sweep", "stop", "no worker has run yet: sessions would not end in time", help="sweep_silent")
     if silence_s > health.SILENT_S:
-        return Health("Sweep", "stop", "no worker sweeps: sessions would not end in time")
+        return Health("Sweep", "stop", "no worker sweeps: sessions would not end in time", help="sweep_silent")
     if silence_s > settings.NUMBERS.sweep_silence_s:
         return Health("Sweep", "hold", "more than 3 s behind")
     return Health("Sweep", "ok", "on time")

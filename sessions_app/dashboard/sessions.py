@@ -54,6 +54,30 @@ class Action:
 
 ACTIONS = (
     Action(
+        "mark-failed",
+        "administrator",
+        "Mark failed",
+        "circle-x",
+        "For a machine that did not do what was paid for, although its relay was on: power goes off and the whole price"
+        " is paid back.",
+        (*services.BEFORE_POWER, State.RUNNING, State.PAUSED),
+        services.mark_failed,
+        "The session is marked as failed; the whole price goes back.",
+        danger=True,
+    ),
+    Action(
+        "force-end",
+        "administrator",
+        "Force end",
+        "octagon-x",
+        "The session is closed as cancelled even where its relay does not answer; OFF is asked for until it is read"
+        " back, and the minutes that were not delivered are paid back.",
+        ACTIVE,
+        services.force_end,
+        "The session is ended.",
+        danger=True,
+    ),
+    Action(
         "retry",
         "staff",
         "Retry activation",
@@ -72,30 +96,6 @@ ACTIONS = (
         (*services.BEFORE_POWER, State.RUNNING, State.PAUSED),
         services.stop_by_staff,
         "The session is being stopped.",
-        danger=True,
-    ),
-    Action(
-        "force-end",
-        "administrator",
-        "Force end",
-        "octagon-x",
-        "The session is closed as cancelled even where its relay does not answer; OFF is asked for until it is read"
-        " back, and the minutes that were not delivered are paid back.",
-        ACTIVE,
-        services.force_end,
-        "The session is ended.",
-        danger=True,
-    ),
-    Action(
-        "mark-failed",
-        "administrator",
-        "Mark failed",
-        "circle-x",
-        "For a machine that did not do what was paid for, although its relay was on: power goes off and the whole price"
-        " is paid back.",
-        (*services.BEFORE_POWER, State.RUNNING, State.PAUSED),
-        services.mark_failed,
-        "The session is marked as failed; the whole price goes back.",
         danger=True,
     ),
 )

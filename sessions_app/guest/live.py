@@ -12,6 +12,7 @@ from datetime import timedelta
 from django.utils.translation import gettext as _
 
 from sessions_app.guest import words
+from sessions_app.guest.bringing_back import bringing_back
 from sessions_app.guest.sentences import (
     before_power,
     programme_facts,
@@ -178,6 +179,8 @@ def starting(visit: Visit) -> SessionPage:
 
 def running(visit: Visit) -> SessionPage:
     session, device = visit.session, visit.device
+    if session.paused_at is not None:
+        return bringing_back(visit)
     if not device.online and device.seen_at is not None:
         return unreachable(visit)
     ends_at = session.ends_at or visit.now

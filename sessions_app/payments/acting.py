@@ -86,8 +86,9 @@ def _read(payment: Payment) -> None:
 def _expire(payment: Payment) -> None:
     """Never free a slot before Stripe says expired; "not open" means that the guest has just paid."""
     assert payment.checkout_id is not None
+    asked_at = clock.now()
     expired = gateway().expire_checkout(payment.checkout_id, key=f"order:{payment.ref}:expire:{payment.key_number}")
-    settling.apply(payment.pk, expired, by="reconciler")
+    settling.apply(payment.pk, expired, by="reconciler", asked_at=asked_at)
 
 
 def _capture(payment: Payment) -> None:

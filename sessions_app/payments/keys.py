@@ -69,7 +69,7 @@ def look() -> KeyVerdict:
         return KeyVerdict(False, kind, "No Stripe key", "Nothing can be bought.", advice, "stripe-no-key")
     if kind in (KeyKind.PUBLISHABLE, KeyKind.UNKNOWN):
         said = f"HYGATE_STRIPE_KEY holds a {kind}; Hygate needs a secret or restricted one."
-        advice = "Set it to a key that starts with rk_live_ or sk_live_."
+        advice = "Set HYGATE_STRIPE_KEY to one that starts with rk_live_ or sk_live_."
         return KeyVerdict(False, kind, "This is no secret key", said, advice, "stripe-key-kind")
     if kind in TESTS and not (settings.SIMULATED or settings.STRIPE_TEST_OK):
         said = "This is a real site with a test key: guests would pay with play money."

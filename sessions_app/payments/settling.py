@@ -45,11 +45,15 @@ def settle(payment_id: int, *, by: str) -> Verdict | None:
     payment = Payment.objects.get(pk=payment_id)
     if payment.checkout_id is None:
         return None
-    return apply(payment_id, gateway().read_checkout(payment.checkout_id), by=by)
+    asked_at = clock.now()
+    return apply(payment_id, gateway().read_checkout(payment.checkout_id), by=by, asked_at=asked_at)
 
 
-def apply(payment_id: int, checkout: Checkout, *, by: str) -> Verdict:
-    """Write what a reading of Stripe means for the order and its session, in one transaction."""
+def apply(payment_id: int, checkout: Checkout, *, by: str, asked_at: datetime) -> Verdict:
+    """Write what a reading of Stripe means for the order and its session, in one transaction.
+
+    Who asked for a look after ``asked_at`` still gets it: a reading that was under way then may have missed the news.
+    """
     now = clock.now()
     with transaction.atomic():
         session_id = Payment.objects.values_list("session_id", flat=True).get(pk=payment_id)
@@ -60,16 +64,23 @@ def apply(payment_id: int, checkout: Checkout, *, by: str) -> Verdict:
         said = verdict(payment, checkout)
         Payment.objects.filter(pk=payment.pk).update(checked_at=now)
         if payment.status == PaymentStatus.PENDING:
-            _settle_pending(payment, session, checkout, said, now, by=by)
+            _settle_pending(payment, session, checkout, said, now, by=by, asked_at=asked_at)
         elif payment.status == PaymentStatus.AUTHORIZED and said == Verdict.CANCELED:
             _hold_lost(payment, session, now)
         elif payment.status == PaymentStatus.AUTHORIZED and not payment.is_decided:
-            Payment.objects.filter(pk=payment.pk).update(due_at=_next_look(now))
+            _look_again(payment, _next_look(now), asked_at)
     return said
 
 
 def _settle_pending(
-    payment: Payment, session: DeviceSession, checkout: Checkout, said: Verdict, now: datetime, *, by: str
+    payment: Payment,
+    session: DeviceSession,
+    checkout: Checkout,
+    said: Verdict,
+    now: datetime,
+    *,
+    by: str,
+    asked_at: datetime,
 ) -> None:
     if said == Verdict.FUNDED and checkout.intent is not None:
         _funded(payment, session, checkout.intent, now, by=by)
@@ -78,16 +89,21 @@ def _settle_pending(
     elif said in (Verdict.EXPIRED, Verdict.CANCELED, Verdict.FAILED):
         _unfunded(payment, session, said, now)
     else:
-        _wait_for_money(payment, session, said, now)
+        _wait_for_money(payment, session, said, now, asked_at)
 
 
-def _wait_for_money(payment: Payment, session: DeviceSession, said: Verdict, now: datetime) -> None:
+def _look_again(payment: Payment, at: datetime, asked_at: datetime) -> None:
+    nudged = payment.due_at is not None and payment.due_at > asked_at
+    Payment.objects.filter(pk=payment.pk).update(due_at=min(payment.due_at, at) if nudged and payment.due_at else at)
+
+
+def _wait_for_money(payment: Payment, session: DeviceSession, said: Verdict, now: datetime, asked_at: datetime) -> None:
     """Nothing decided yet. A bank that takes longer than the hold does not keep the device for it."""
     over = session.hold_expires_at <= now
     due = _next_look(now) if over else min(_next_look(now), session.hold_expires_at)
     if over and said == Verdict.PROCESSING and session.state == State.HELD:
         transition(session, Move(State.CANCELLED, Reason(session.reason or Reason.HOLD_EXPIRED)), now=now)
-    Payment.objects.filter(pk=payment.pk).update(due_at=due)
+    _look_again(payment, due, asked_at)
 
 
 def _next_look(now: datetime) -> datetime:
@@ -142,11 +158,12 @@ def _mismatch(payment: Payment, session: DeviceSession, intent: Intent, now: dat
     """Amount, currency or order are not what was sold: never a start; whatever was given goes back."""
     log.error("payment.mismatch", payment=payment.pk)
     alerts.mismatch(payment)
-    amount = min(intent.received_minor, payment.amount_minor)
     Payment.objects.filter(pk=payment.pk).update(
+        # what came in, even if more than was asked for: all of it must be able to go back
+        amount_minor=max(payment.amount_minor, intent.received_minor),
         status=PaymentStatus.SUCCEEDED if intent.status == "succeeded" else PaymentStatus.AUTHORIZED,
         intent_id=intent.id,
-        captured_minor=amount,
+        captured_minor=intent.received_minor,
         failure="mismatch",
         settled_by=by,
         authorized_at=now,

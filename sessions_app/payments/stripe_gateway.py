@@ -32,7 +32,7 @@ def client() -> stripe.StripeClient:
     with _lock:
         if _client is None or _client_for != wanted:
             if _http is not None:
-                _http.close()
+                _http.close()  # type: ignore[no-untyped-call]
             _http = stripe.RequestsClient(
                 timeout=(settings.NUMBERS.stripe_connect_s, settings.NUMBERS.stripe_timeout_s),
             )

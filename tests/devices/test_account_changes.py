@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 
 from devices import accounts, key_age
 from devices.models import AccountStatus, Device, RelayCommand, ShellyAccount
@@ -120,10 +121,10 @@ def test_renaming_leaves_the_status_alone(world: World) -> None:
 
 
 def test_an_answer_to_the_old_key_says_nothing_about_the_new_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from devices.relays import queue
+    from devices.relays import calls
 
     rekey(world, NEW_KEY)
-    perform = queue.calls.perform
+    perform = calls.perform
 
     def perform_late(request: Any) -> Any:
         answer = perform(request)
@@ -131,10 +132,11 @@ def test_an_answer_to_the_old_key_says_nothing_about_the_new_one(world: World, m
             saved.append(True)
             world.manual.set(world.now + timedelta(seconds=1))
             change(ShellyAccount.objects.get(), auth_key=NEW_KEY)
+            connection.close()  # this runs in a thread of the queue's pool
         return answer
 
     saved: list[bool] = []
-    monkeypatch.setattr(queue.calls, "perform", perform_late)
+    monkeypatch.setattr(calls, "perform", perform_late)
     world.go(40)
     assert saved
     assert ShellyAccount.objects.get().status == AccountStatus.OK
@@ -145,9 +147,7 @@ def test_add_account_wakes_the_queue_and_is_audited(world: World) -> None:
     rekey(world, NEW_KEY)
     world.go(40)
     out = StringIO()
-    call_command(
-        "add_account", "demo", "--server-url", world.account.server_url, "--auth-key", NEW_KEY, stdout=out
-    )
+    call_command("add_account", "demo", "--server-url", world.account.server_url, "--auth-key", NEW_KEY, stdout=out)
     assert "changed" in out.getvalue()
     assert NEW_KEY not in out.getvalue()
     world.go(2)
@@ -164,7 +164,9 @@ def test_add_account_wakes_the_queue_and_is_audited(world: World) -> None:
 # -- the key's age
 
 
-@pytest.mark.parametrize(("days", "level"), [(0, "ok"), (74, "ok"), (75, "hold"), (89, "hold"), (90, "stop"), (400, "stop")])
+@pytest.mark.parametrize(
+    ("days", "level"), [(0, "ok"), (74, "ok"), (75, "hold"), (89, "hold"), (90, "stop"), (400, "stop")]
+)
 def test_a_key_warns_from_day_75_and_is_an_error_from_day_90(days: int, level: str) -> None:
     now = clock.now()
     age = key_age.key_age(now - timedelta(days=days), now, Numbers())

@@ -135,7 +135,9 @@ def test_unknown_name_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (said.code, said.title) == ("host_unknown", "The server's name is unknown")
 
 
-@pytest.mark.parametrize("url", ["http://169.254.169.254", "https://x.shelly.cloud.evil.tld", "https://evil.example", ""])
+@pytest.mark.parametrize(
+    "url", ["http://169.254.169.254", "https://x.shelly.cloud.evil.tld", "https://evil.example", ""]
+)
 def test_a_server_that_may_not_have_the_key_is_not_asked(url: str) -> None:
     said = verdict(url)
     assert (said.code, said.latency_ms) == ("address_refused", None)

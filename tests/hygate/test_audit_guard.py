@@ -20,6 +20,7 @@ from hygate.verifying import verify
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TABLE = AuditEvent._meta.db_table
+COLUMNS, VALUES = "kind, actor, at, data", "'x', 'x', '2000-01-01', '{}'"
 
 
 @pytest.fixture
@@ -36,10 +37,13 @@ def events(number: int = 3) -> list[int]:
     return list(AuditEvent.objects.order_by("id").values_list("pk", flat=True))
 
 
-def refused(sql: str, *values: Any) -> None:
+def refused(statement: str, **said: object) -> None:
+    """The database says no, and nothing has changed. ``<name>`` in the statement stands for what is said of it."""
+    for name, value in {"log": TABLE, "columns": COLUMNS, "values": VALUES, **said}.items():
+        statement = statement.replace(f"<{name}>", str(value))
     before = list(AuditEvent.objects.order_by("id").values_list())
     with pytest.raises(DatabaseError, match=guarding.REFUSAL), transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(sql, values or None)
+        cursor.execute(statement)
     assert list(AuditEvent.objects.order_by("id").values_list()) == before
 
 
@@ -58,42 +62,38 @@ def test_what_an_event_says_cannot_be_changed(protected: None, change: str, seal
     row = events()[0]
     if sealed:
         sealing.seal()
-    refused(f"UPDATE {TABLE} SET {change} WHERE id = {row}")
+    refused("UPDATE <log> SET <change> WHERE id = <row>", change=change, row=row)
 
 
 @pytest.mark.parametrize("change", ["seq = 77", "hmac = 'x'", "seq = NULL, hmac = NULL", "seq = seq"])
 def test_a_seal_cannot_be_changed_or_taken_away(protected: None, change: str) -> None:
     row = events()[0]
     sealing.seal()
-    refused(f"UPDATE {TABLE} SET {change} WHERE id = {row}")
+    refused("UPDATE <log> SET <change> WHERE id = <row>", change=change, row=row)
 
 
 def test_sealing_may_change_nothing_else_on_the_way(protected: None) -> None:
     row = events()[0]
-    refused(f"UPDATE {TABLE} SET seq = 1, hmac = 'x', kind = 'x' WHERE id = {row}")
-    refused(f"UPDATE {TABLE} SET kind = kind WHERE id = {row}")
+    refused("UPDATE <log> SET seq = 1, hmac = 'x', kind = 'x' WHERE id = <row>", row=row)
+    refused("UPDATE <log> SET kind = kind WHERE id = <row>", row=row)
 
 
 def test_no_event_can_be_deleted(protected: None) -> None:
     row = events()[0]
-    refused(f"DELETE FROM {TABLE} WHERE id = {row}")
+    refused("DELETE FROM <log> WHERE id = <row>", row=row)
     sealing.seal()
-    refused(f"DELETE FROM {TABLE}")
+    refused("DELETE FROM <log>")
 
 
 def test_no_event_can_be_smuggled_in_sealed_or_over_another_one(protected: None) -> None:
     row = events()[0]
-    columns = "kind, actor, at, data"
-    said = "'x', 'x', '2000-01-01', '{}'"
-    refused(f"INSERT INTO {TABLE} ({columns}, seq, hmac) VALUES ({said}, 1, 'x')")
+    refused("INSERT INTO <log> (<columns>, seq, hmac) VALUES (<values>, 1, 'x')")
     if connection.vendor == "sqlite":
-        refused(f"INSERT OR REPLACE INTO {TABLE} (id, {columns}) VALUES ({row}, {said})")
+        refused("INSERT OR REPLACE INTO <log> (id, <columns>) VALUES (<row>, <values>)", row=row)
     else:
-        refused(
-            f"INSERT INTO {TABLE} (id, {columns}) VALUES ({row}, {said})"
-            " ON CONFLICT (id) DO UPDATE SET kind = excluded.kind"
-        )
-        refused(f"TRUNCATE {TABLE} CASCADE")
+        upsert = " ON CONFLICT (id) DO UPDATE SET kind = excluded.kind"
+        refused("INSERT INTO <log> (id, <columns>) VALUES (<row>, <values>)<upsert>", row=row, upsert=upsert)
+        refused("TRUNCATE <log> CASCADE")
 
 
 def test_contacts_may_be_erased(protected: None) -> None:
@@ -108,7 +108,7 @@ def test_protecting_twice_does_no_harm_and_can_be_taken_back(protected: None) ->
     call_command("protect_audit", stdout=said)
     assert said.getvalue() == "The audit log is append-only.\n"
     assert guarding.is_protected()
-    refused(f"DELETE FROM {TABLE} WHERE id = {events()[0]}")
+    refused("DELETE FROM <log> WHERE id = <row>", row=events()[0])
     call_command("protect_audit", "--remove", verbosity=0)
     assert not guarding.is_protected()
     AuditEvent.objects.all().delete()

@@ -230,8 +230,8 @@ def test_the_fallback_sweeps_only_while_nobody_else_does(
     assert recorder.seen == []
     manual_clock.sleep(4)
     watch._look()
-    watch._pool.submit(lambda: connection.close()).result(5)
-    watch._pool.shutdown(wait=True)
+    watch._pools[Queue.MONEY].submit(lambda: connection.close()).result(5)
+    watch._pools[Queue.MONEY].shutdown(wait=True)
     assert recorder.rows == [made.pk]
     assert silent_for_s("worker:money") < 10
 

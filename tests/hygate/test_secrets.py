@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
@@ -99,11 +100,12 @@ def test_a_list_decrypts_nothing_and_shows_nothing(monkeypatch: pytest.MonkeyPat
 @pytest.mark.django_db(transaction=True)
 def test_update_and_search_refuse_the_plain_text() -> None:
     account = save("one", "plain-key")
-    for attempt in (
+    attempts: list[Callable[[], Any]] = [
         lambda: ShellyAccount.objects.filter(pk=account.pk).update(auth_key="another"),
         lambda: ShellyAccount.objects.filter(auth_key="plain-key").exists(),
         lambda: ShellyAccount.objects.bulk_update([account], ["auth_key"]),
-    ):
+    ]
+    for attempt in attempts:
         with pytest.raises(PlainSecret, match=r"save\(update_fields") as caught:
             attempt()
         assert "plain-key" not in str(caught.value)

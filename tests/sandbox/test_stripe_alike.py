@@ -26,7 +26,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[stripe.StripeClient]:
         server = RunningSimulator(StripeSimulator()).start()
         http = stripe.RequestsClient()
         yield stripe.StripeClient("sk_test_x", base_addresses={"api": server.url}, http_client=http)
-        http.close()
+        http.close()  # type: ignore[no-untyped-call]
         server.stop()
         return
     if not SANDBOX_KEY:

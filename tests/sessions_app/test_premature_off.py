@@ -1,4 +1,4 @@
-"""A relay that goes off by itself while somebody has paid: the minutes stand still, it comes back twice, then it ends."""
+"""A relay that goes off by itself while somebody has paid: the minutes stand still until it is back, or it ends."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.models import Device, RelayCommand
 from devices.relays.blocking import unblock
-from devices.relays.commands import RE_ON
-from hygate.models import Alert, AuditEvent
+from devices.relays.models import RE_ON
+from hygate.models import Alert, AuditEvent, Role, User
 from sessions_app import money, services
 from sessions_app.models import DeviceSession
 from sessions_app.premature_off import resumed
@@ -199,6 +200,22 @@ def test_a_guest_who_stops_while_it_is_off_pays_only_for_what_was_on(world: Worl
     session = fresh(session)
     assert (session.state, session.reason) == (State.CANCELLED, Reason.STOPPED_BY_GUEST)
     assert session.delivered_s is not None and session.delivered_s <= 40
+
+
+def test_page_and_dashboard_say_that_the_minutes_stand_still(
+    world: World, session: DeviceSession, client: Client
+) -> None:
+    device(world, press=0)
+    world.fault(world.shelly_server, on="switch_on", do="status", status=500, times=-1)
+    world.go(60)
+    page = client.get(f"/session/{session.token}/").content.decode()
+    assert "Power went off" in page
+    assert "Minutes without power cost nothing." in page
+    client.force_login(User.objects.create_user("op@example.com", "a long password", role=Role.OPERATOR))
+    assert "relay went off" in client.get("/dashboard/").content.decode()
+    world.ctl(world.shelly_server, "DELETE", "/_ctl/faults")
+    world.go(60)
+    assert "Power on" in client.get(f"/session/{session.token}/").content.decode()
 
 
 def test_off_just_before_the_end_is_no_premature_off(world: World, session: DeviceSession) -> None:

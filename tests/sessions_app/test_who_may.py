@@ -92,6 +92,7 @@ TABLE: dict[str, Row] = {
     "dashboard:device_edit": FORM_STAFF,
     "dashboard:maintenance": Row("staff", "login login 200 200", "login login 303 303"),
     "dashboard:maintenance_off": DO_STAFF,
+    "dashboard:device_unblock": DO_STAFF,
     "dashboard:plan_add": FORM_ADMIN,
     "dashboard:plan_edit": FORM_STAFF,
     "dashboard:plan_delete": ASK_ADMIN,

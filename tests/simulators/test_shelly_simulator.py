@@ -133,6 +133,14 @@ def test_a_rotated_key_replaces_the_old_one(bench: Bench) -> None:
     assert bench.v1("/device/all_status", key="the new key").status_code == 200
 
 
+def test_a_server_without_v2_knows_only_v1(bench: Bench) -> None:
+    bench.ctl("limits", v2=False)
+    assert bench.switch(on=True).status_code == 404
+    assert bench.v2("get", {"ids": [PRO]}).status_code == 404
+    assert bench.v1("/device/all_status").status_code == 200
+    assert bench.moves() == []
+
+
 # -- v1
 
 

@@ -31,7 +31,9 @@ def strips(world: World, count: int) -> list[Device]:
             lambda shelly_id=shelly_id: world.shelly.add_device(KEY, shelly_id, "SPSW-104PE16EU", channels=4)  # type: ignore[misc]
         )
         for channel in range(4):
-            devices.append(world.add_device(shelly_id, channel, f"Socket {number}.{channel}", f"S{number:03}C{channel}"))
+            devices.append(
+                world.add_device(shelly_id, channel, f"Socket {number}.{channel}", f"S{number:03}C{channel}")
+            )
     world.go(40)
     return devices
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 from django.db import transaction
 
@@ -24,14 +25,14 @@ def arrive(world: World, shelly_id: str = NEW, name: str = "Dryer 9") -> None:
     world.shelly_server.call(lambda: world.shelly.add_device(KEY, shelly_id, "SNPL-00112EU", name=name))
 
 
-def leave(world: World, shelly_id: str = PLUG) -> object:
+def leave(world: World, shelly_id: str = PLUG) -> Any:
     """The device is taken out of the Shelly account; answers what brings it back."""
     return world.shelly_server.call(lambda: world.shelly.world.devices.pop(("account-1", shelly_id)))
 
 
-def come_back(world: World, thing: object) -> None:
+def come_back(world: World, thing: Any) -> None:
     devices = world.shelly.world.devices
-    world.shelly_server.call(lambda: devices.__setitem__(("account-1", thing.id), thing))  # type: ignore[attr-defined]
+    world.shelly_server.call(lambda: devices.__setitem__(("account-1", thing.id), thing))
 
 
 def lists(world: World) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ def bought(world: World, seconds: int = LONG_S) -> DeviceSession:
 
 def on_seconds(world: World) -> float:
     changes = world.ledger(world.shelly_server, "relay")
-    return sum(b["t"] - a["t"] for a, b in zip(changes, changes[1:], strict=False) if a["on"])
+    return float(sum(b["t"] - a["t"] for a, b in pairwise(changes) if a["on"]))
 
 
 @pytest.mark.parametrize("lag_s", [0.0, 5.0, 20.0, 40.0, 60.0, 90.0])
@@ -144,7 +145,15 @@ def test_two_channels_of_one_device_are_two_machines(world: World) -> None:
     world.tell(two)
     world.go(15)
     failing = {"error": "DEVICE_FAILED_COMMAND"}
-    world.fault(world.shelly_server, on="/v2/devices/api/set/switch", do="status", status=400, body=failing, times=-1, match='"channel":0')
+    world.fault(
+        world.shelly_server,
+        on="/v2/devices/api/set/switch",
+        do="status",
+        status=400,
+        body=failing,
+        times=-1,
+        match='"channel":0',
+    )
     world.go(200)
     one.refresh_from_db()
     two.refresh_from_db()

@@ -258,7 +258,7 @@ def test_refused_connection_is_a_cloud_that_is_down_and_nothing_moved() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    with pytest.raises(errors.Refused) as caught:
+    with pytest.raises(errors.ConnectionRefused) as caught:
         off(ShellyCloud(url, KEY))
     assert (caught.value.acted, caught.value.retryable) == ("no", True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import socket
 import ssl
 import threading
@@ -65,9 +65,8 @@ def _real_site(settings: Any) -> None:
 
 def ask(url: str) -> errors.ShellyError:
     """What a command to ``url`` comes to, over a client of its own."""
-    with httpx.Client(transport=DeadlineTransport(), follow_redirects=False) as client:
-        with pytest.raises(errors.ShellyError) as caught:
-            ShellyCloud(url, KEY, command_timeout_s=2, client=client).switch(RELAY, on=False, toggle_after_s=None)
+    with httpx.Client(transport=DeadlineTransport()) as client, pytest.raises(errors.ShellyError) as caught:
+        ShellyCloud(url, KEY, command_timeout_s=2, client=client).switch(RELAY, on=False, toggle_after_s=None)
     assert KEY not in f"{caught.value} {caught.value.sentence}"
     return caught.value
 
@@ -230,15 +229,15 @@ def _certify(name: str, certificate: Path) -> Path:
     """Writes a certificate for ``name``, and answers its key's file."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -283,4 +282,3 @@ def test_redirect_is_neither_followed_nor_shown(tls: TlsServer) -> None:
     assert error.name == "bad_answer"
     assert "169.254" not in f"{error} {error.sentence}"
     assert len(tls.asked) == 1
-
