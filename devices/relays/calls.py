@@ -25,15 +25,6 @@ Kind = Literal["send", "group", "read", "status", "list"]
 log = structlog.get_logger(__name__)
 
 
-class KeyUnreadable(BadKey):
-    """The stored key does not open with ours: for the queue the same as a key that Shelly refuses."""
-
-    name = "key_unreadable"
-    says = (
-        "The saved auth key cannot be decrypted; put the old key back into HYGATE_FIELD_KEYS or save the auth key anew."
-    )
-
-
 @dataclass(frozen=True)
 class Request:
     """What ``sending.prepare`` decided: everything the call needs, so that it touches no row.

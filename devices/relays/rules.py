@@ -35,6 +35,15 @@ class Stale(ShellyError):
     name, retryable = "stale", True
 
 
+class KeyUnreadable(BadKey):
+    """The stored key does not open with ours: for the queue the same as a key that Shelly refuses."""
+
+    name = "key_unreadable"
+    says = (
+        "The saved auth key cannot be decrypted; put the old key back into HYGATE_FIELD_KEYS or save the auth key anew."
+    )
+
+
 @dataclass(frozen=True)
 class Retry:
     """The command stays wanted: next step at ``at``; ``read_first`` when it may have acted already."""
