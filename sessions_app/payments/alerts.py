@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from hygate.alerts import close_alert, raise_alert
 from hygate.models import Severity
 from sessions_app.models import Payment, Refund
-
-
-def raise_alert(key: str, **fields: Any) -> None:
-    from hygate import alerts
-
-    alerts.raise_alert(key, **fields)
-
-
-def close_alert(key: str) -> None:
-    from hygate import alerts
-
-    alerts.close_alert(key)
 
 
 def refund_failed(refund: Refund) -> None:

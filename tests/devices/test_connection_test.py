@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,6 @@ import pytest
 from devices.models import ShellyAccount
 from devices.relays import connection
 from hygate import clock
-from hygate.due import claims
-from hygate.due.registry import handler_for
 from sessions_app.dashboard import troubleshooting
 
 if TYPE_CHECKING:
@@ -178,9 +177,7 @@ def test_test_takes_its_turn_and_gives_it_back(world: World) -> None:
 
 def test_busy_account_is_not_disturbed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("devices.relays.sync.TURN_WITHIN_S", 0.2)
-    handler = handler_for("devices.shellyaccount")
-    ShellyAccount.objects.update(due_at=clock.now())
-    assert claims.claim(handler, limit=1, pks=[world.account.pk])
+    ShellyAccount.objects.update(claimed_until=clock.now() + timedelta(days=1))
     before = len(world.ledger(world.shelly_server, "request"))
     said = connection.test_connection(server_url=world.account.server_url, auth_key="", account=world.account)
     assert said.code == "account_busy"
