@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .PHONY: help demo smoke test lint lock clean
 
 PYTHON ?= python3
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 4
 export PYTHON
 
 BIN := .venv/bin
@@ -20,7 +20,7 @@ demo: $(RUN_READY) ## Run all of Hygate with simulators, without accounts, hardw
 smoke: $(RUN_READY) ## Buy one session on the running demo and compare money, relay and audit
 	@exec $(BIN)/python manage.py smoke
 
-test: $(DEV_READY) ## Run the tests (PYTEST_ARGS="-n 2")
+test: $(DEV_READY) ## Run the tests (PYTEST_ARGS="-n 4")
 	@exec $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(DEV_READY) ## Check style, types, imports between rooms, and templates

@@ -1,6 +1,6 @@
 """Random histories with faults: after each, the ledgers must add up to the cent and the relay must be off.
 
-``HYGATE_HISTORIES`` says how many (100; CI plays 500 on each database, the nightly run more).
+``HYGATE_HISTORIES`` says how many (60; CI plays 500 on each database, the nightly run more).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, note, seed, settings
 from tests.simulation.history import History, steps
 from tests.world import World
 
-HISTORIES = int(os.environ.get("HYGATE_HISTORIES", "100"))
+HISTORIES = int(os.environ.get("HYGATE_HISTORIES", "60"))
 PARTS = 4
 
 
