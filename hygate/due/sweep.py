@@ -17,6 +17,7 @@ from hygate import alerts, clock, sealing
 from hygate.due.claims import Claim, claim, hand_back
 from hygate.due.registry import Handler, Queue, handler_for, handlers
 from hygate.due.running import run
+from hygate.due.wakeups import run_here_with
 from hygate.models import Heartbeat, Severity
 
 BATCH = 200
@@ -121,6 +122,7 @@ class FallbackSweep:
         self._alarmed: bool | None = None
 
     def start(self) -> None:
+        run_here_with(self._wake_here)
         threading.Thread(target=self._watch, name="fallback-sweep", daemon=True).start()
 
     def stop(self) -> None:
@@ -171,5 +173,17 @@ class FallbackSweep:
             return
         self._alarmed = silent
 
+    def _wake_here(self, label: str, pks: list[int]) -> None:
+        self._pools[handler_for(label).queue].submit(_woken, label, pks)
+
     def _run_here(self, handler: Handler, chunk: list[Claim]) -> None:
         self._pools[handler.queue].submit(run, handler, chunk)
+
+
+def _woken(label: str, pks: list[int]) -> None:
+    """``wake_rows`` on a thread whose exceptions nobody would see: the sweep finds the rows anyway."""
+    try:
+        wake_rows(label, pks)
+    except DatabaseError as error:
+        log.warning("wakeup.database", error=type(error).__name__)
+        close_old_connections()

@@ -23,12 +23,19 @@ _hints: queue.Queue[tuple[str, int]] = queue.Queue(maxsize=MOST_WAITING)
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
 _publisher: Publisher | None = None
+_runner: Publisher | None = None
 
 
 def publish_with(publisher: Publisher | None) -> None:
     """Who carries hints to the workers; ``None`` (tests, commands without a broker) drops them."""
     global _publisher
     _publisher = publisher
+
+
+def run_here_with(runner: Publisher | None) -> None:
+    """Who takes hints that no broker carries: a worker runs its own, so that without one nothing waits for a sweep."""
+    global _runner
+    _runner = runner
 
 
 def wake(row: Due) -> None:
@@ -38,7 +45,7 @@ def wake(row: Due) -> None:
 
 
 def _enqueue(hint: tuple[str, int]) -> None:
-    if _publisher is None:
+    if _publisher is None and _runner is None:
         return
     _start_thread()
     try:
@@ -69,10 +76,12 @@ def _carry() -> None:
 
 
 def _publish(label: str, pks: list[int]) -> None:
-    publisher = _publisher
-    if publisher is None:
-        return
+    publisher, runner, rows = _publisher, _runner, sorted(set(pks))
     try:
-        publisher(label, sorted(set(pks)))
+        if publisher is not None:
+            publisher(label, rows)
+            return
     except Exception as error:  # noqa: BLE001 - whatever the broker raises, the sweep finds the row
         log.warning("wakeup.lost", label=label, rows=len(pks), error=type(error).__name__)
+    if runner is not None:
+        runner(label, rows)

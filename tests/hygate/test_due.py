@@ -256,3 +256,19 @@ def test_claims_of_threads_never_overlap(handler: Handler) -> None:
     for thread in threads:
         thread.join(30)
     assert len(taken) == len(set(taken)) == 60
+
+
+def test_without_a_broker_a_worker_runs_its_own_wake_ups_at_once(handler: Handler, recorder: Recorder) -> None:
+    watch = FallbackSweep("money", threads=1)
+    wakeups.run_here_with(watch._wake_here)
+    try:
+        made = row()
+        wake(made)
+        for _ in range(250):
+            if recorder.rows == [made.pk]:
+                break
+            threading.Event().wait(0.02)
+    finally:
+        wakeups.run_here_with(None)
+        watch._pools[Queue.MONEY].shutdown(wait=True)
+    assert recorder.rows == [made.pk]
