@@ -16,6 +16,8 @@ for _name in [name for name in os.environ if name.startswith((*SITE, "HYGATE_VAR
     if _name != "HYGATE_TEST_PG_URL":
         del os.environ[_name]
 os.environ["HYGATE_SIMULATED"] = "1"
+# a test that brings no simulator of its own reaches nobody, not even a demo that runs beside it
+os.environ["HYGATE_STRIPE_API_BASE"] = os.environ["HYGATE_SHELLY_URL"] = "http://127.0.0.1:9"
 os.environ["HYGATE_VAR_DIR"] = tempfile.mkdtemp(prefix="hygate-test-")
 atexit.register(shutil.rmtree, os.environ["HYGATE_VAR_DIR"], ignore_errors=True)
 if os.environ.get("HYGATE_TEST_PG_URL"):
