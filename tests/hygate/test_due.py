@@ -220,6 +220,12 @@ def test_a_broker_that_raises_costs_a_hint_and_nothing_else(manual_clock: Any) -
         wakeups.publish_with(None)
 
 
+def let_go(watch: FallbackSweep) -> None:
+    """End the only thread of the money pool, and the database connection that it opened."""
+    watch._pools[Queue.MONEY].submit(connection.close).result(5)
+    watch._pools[Queue.MONEY].shutdown(wait=True)
+
+
 def test_the_fallback_sweeps_only_while_nobody_else_does(
     handler: Handler, recorder: Recorder, manual_clock: Any
 ) -> None:
@@ -231,7 +237,7 @@ def test_the_fallback_sweeps_only_while_nobody_else_does(
     manual_clock.sleep(4)
     watch._look()
     watch._pools[Queue.MONEY].submit(lambda: connection.close()).result(5)
-    watch._pools[Queue.MONEY].shutdown(wait=True)
+    let_go(watch)
     assert recorder.rows == [made.pk]
     assert silent_for_s("worker:money") < 10
 
@@ -270,5 +276,5 @@ def test_without_a_broker_a_worker_runs_its_own_wake_ups_at_once(handler: Handle
             threading.Event().wait(0.02)
     finally:
         wakeups.run_here_with(None)
-        watch._pools[Queue.MONEY].shutdown(wait=True)
+        let_go(watch)
     assert recorder.rows == [made.pk]
