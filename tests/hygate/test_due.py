@@ -222,7 +222,7 @@ def test_a_broker_that_raises_costs_a_hint_and_nothing_else(manual_clock: Any) -
 
 def let_go(watch: FallbackSweep) -> None:
     """End the only thread of the money pool, and the database connection that it opened."""
-    watch._pools[Queue.MONEY].submit(connection.close).result(5)
+    watch._pools[Queue.MONEY].submit(lambda: connection.close()).result(5)
     watch._pools[Queue.MONEY].shutdown(wait=True)
 
 
