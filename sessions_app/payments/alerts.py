@@ -12,7 +12,7 @@ def refund_failed(refund: Refund) -> None:
         f"refund:{refund.pk}",
         kind="refund_failed",
         title=f"A refund of {refund.payment.session.reference} did not go through",
-        advice="Open the payment and press Retry; if Stripe refuses again, top up the Stripe balance or pay by hand.",
+        advice="Open the session and press Refund; if Stripe refuses again, top up the Stripe balance or pay by hand.",
         severity=Severity.ERROR,
         help_anchor="refund-failed",
         session=refund.payment.session_id,
