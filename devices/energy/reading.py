@@ -27,6 +27,9 @@ class Field(StrEnum):
     LOAD = "load_w"  # only where it is measured or reported, never computed from the other flows by us
     CAR_CHARGE = "car_charge_w"  # DC charger; negative when the car discharges
     INVERTER_AC = "inverter_ac_w"  # positive = feeds the AC side
+    INVERTER_AC_L1 = "inverter_ac_l1_w"
+    INVERTER_AC_L2 = "inverter_ac_l2_w"
+    INVERTER_AC_L3 = "inverter_ac_l3_w"
     # state
     SOC = "soc_pct"
     GRID_SENSOR_OK = "grid_sensor_ok"  # 1 or 0
@@ -46,6 +49,7 @@ class Field(StrEnum):
 
 
 PHASES = (Field.GRID_IMPORT_L1, Field.GRID_IMPORT_L2, Field.GRID_IMPORT_L3)
+INVERTER_PHASES = (Field.INVERTER_AC_L1, Field.INVERTER_AC_L2, Field.INVERTER_AC_L3)
 
 
 @dataclass(frozen=True)
