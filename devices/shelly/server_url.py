@@ -87,6 +87,11 @@ def check_connection(
             )
 
 
+def is_public(text: str) -> bool:
+    """Whether the IP address ``text`` stands on the public internet, in whatever dress it comes."""
+    return _is_public(_plain(text))
+
+
 def _plain(text: str) -> Address:
     """The address that is really meant: an IPv4 address in the dress of an IPv6 one is judged as what it is."""
     address = ipaddress.ip_address(text)
