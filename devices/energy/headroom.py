@@ -1,25 +1,112 @@
-"""The question every high-power sale asks: can the site carry this Device now?"""
+"""The question every high-power sale asks: can the site carry this Device now? And the promise that follows a yes.
+
+Watts are promised under the lock of the Location's ``SitePower`` row, so that two who ask at once never get the same
+ones. Lock order: session → site → payment → device.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from devices.models import Device
+from django.db import transaction
+from django.db.models import QuerySet
+
+from devices.energy import rule, site
+from devices.energy.models import Promise, SitePower
+from devices.models import Device, UsagePlan
+
+NOTHING_SET = "No energy source and no limits are set for this location."
 
 
 @dataclass(frozen=True)
 class Headroom:
-    """``ok`` or not, and the reason in words an operator can act on."""
+    """``ok`` or not; ``reason`` in words an operator can act on, ``why`` its name (``rule.No``), empty where ok."""
 
     ok: bool
     reason: str
+    why: str = ""
 
 
 NOT_NEEDED = Headroom(True, "below the high-power threshold")
-NOT_CONFIGURED = Headroom(False, "not configured")
+NOT_CONFIGURED = Headroom(False, NOTHING_SET, rule.No.NOT_CONFIGURED)
 
 
-def headroom(device: Device, now: datetime) -> Headroom:  # noqa: ARG001 - the question is always about a moment
-    """Whether the site can carry ``device`` at ``now``. Fails closed: no energy source means no for high power."""
-    return NOT_CONFIGURED if device.is_high_power else NOT_NEEDED
+def headroom(device: Device, now: datetime, *, session: int | None = None) -> Headroom:
+    """Whether the site can carry ``device`` at ``now``, for nobody in particular or for a session that was promised it.
+
+    Fails closed: no energy source, no limits, or a reading that is not to be trusted means no for high power.
+    """
+    if not device.is_high_power:
+        return NOT_NEEDED
+    power = site.power_of(device.location_id)
+    return NOT_CONFIGURED if power is None else _ask(power, device, now, session)
+
+
+def lock_sites(devices: Iterable[Device]) -> None:
+    """Lock the sites whose watts are about to be asked for and promised, in one order, until the transaction ends."""
+    assert transaction.get_connection().in_atomic_block, "watts are promised inside the mover's transaction"
+    locations = {device.location_id for device in devices if device.is_high_power}
+    if locations:
+        rows = SitePower.objects.select_for_update(of=("self",)).filter(location__in=locations).order_by("pk")
+        list(rows.values_list("pk"))
+
+
+def _ask(power: SitePower, device: Device, now: datetime, session: int | None) -> Headroom:
+    promises = site.open_promises(device.location_id)
+    asking = next((one for one in promises if session is not None and one.session == session), None)
+    here = site.site_of(power, now)
+    room = here.headroom(site.reservations(promises, now, asking=asking), now)
+    answer = rule.can_carry(room, device.rated_w or 0, site.device_phases(device), device.name)
+    return Headroom(True, "") if answer.ok else Headroom(False, answer.sentence, str(answer.no or ""))
+
+
+# -- the promise
+
+
+def promise(device: Device, plan: UsagePlan | None, session: int, now: datetime) -> None:
+    """Keep the device's watts for ``session``; the caller holds the site's lock and has just been told yes."""
+    if device.is_high_power:
+        Promise.objects.create(
+            device=device,
+            session=session,
+            watts=device.rated_w or 0,
+            reserve_w=plan.reserve_w if plan else None,
+            reserve_after_s=plan.reserve_after_s if plan else None,
+            made_at=now,
+        )
+
+
+def waits(session: int, now: datetime) -> None:
+    _open(session).filter(waiting_since__isnull=True).update(waiting_since=now)
+
+
+def switched(session: int, now: datetime) -> None:
+    """Its start is on its way: it waits no more."""
+    _open(session).update(waiting_since=None, switched_at=now)
+
+
+def runs(session: int, since: datetime, now: datetime) -> None:
+    """Its relay is confirmed on, for the first time or again after a pause."""
+    _open(session).filter(started_at__isnull=True).update(started_at=since)
+    _open(session).update(paused_at=None, switched_at=now)
+
+
+def pauses(session: int, now: datetime) -> None:
+    _open(session).update(paused_at=now, switched_at=now)
+
+
+def release(session: int, now: datetime) -> None:
+    """The session is over: its watts are free."""
+    _open(session).update(released_at=now, waiting_since=None)
+
+
+def place_in_queue(session: int) -> int | None:
+    """1 for whoever is served next; None for a session that does not wait."""
+    mine = _open(session).filter(waiting_since__isnull=False).select_related("device").first()
+    return None if mine is None else site.ahead_of(mine) + 1
+
+
+def _open(session: int) -> QuerySet[Promise]:
+    return Promise.objects.filter(session=session, released_at__isnull=True)

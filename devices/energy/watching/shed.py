@@ -1,0 +1,197 @@
+"""One look at a site: who gives up power now, who gets it back. The choice is pure (``devices.energy.shedding``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from devices.energy import shedding, site
+from devices.energy.models import Promise, SitePower
+from devices.energy.orders import PowerOrder
+from devices.energy.rule import Overload
+from devices.energy.shedding import Candidate, Pass, Paused, ShedRules, Why
+from devices.energy.terms import Phases
+from hygate import audit
+from hygate.alerts import close_alert, raise_alert
+from hygate.due import outcomes
+from hygate.models import Severity
+
+OWN_WATTS_AGE = timedelta(seconds=60)
+MOST_PASSES = 10
+
+
+@dataclass(frozen=True)
+class _Look:
+    power: SitePower
+    promises: Sequence[Promise]
+    now: datetime
+
+    @property
+    def running(self) -> list[Promise]:
+        return [one for one in self.promises if one.started_at is not None and one.paused_at is None]
+
+    @property
+    def paused(self) -> list[Promise]:
+        return [one for one in self.promises if one.paused_at is not None]
+
+    def named(self, devices: Sequence[str]) -> list[Promise]:
+        by_id = {str(one.device_id): one for one in self.promises}
+        return [by_id[name] for name in devices]
+
+
+def look(location_id: int, now: datetime) -> None:
+    """Called after every reading of the site. Nothing to do is the rule: two queries then."""
+    promises = site.open_promises(location_id)
+    power = site.power_of(location_id)
+    if power is None:
+        return
+    seen = _Look(power, promises, now)
+    if not seen.running and not seen.paused:
+        _calm(power, now)
+        return
+    here = site.site_of(power, now)
+    trouble = here.overload(now)
+    if trouble.blind:
+        _blind(seen, trouble)
+        return
+    if trouble.is_trouble:
+        _shed(seen, trouble)
+        return
+    _calm(power, now)
+    _give_back(seen, here)
+
+
+def rules(power: SitePower) -> ShedRules:
+    numbers = settings.NUMBERS
+    return ShedRules(
+        per_pass=power.most_per_pass,
+        floor=power.least_running,
+        settle=timedelta(seconds=numbers.shed_settle_s),
+        calm_for=timedelta(seconds=numbers.shed_calm_s),
+    )
+
+
+def _calm(power: SitePower, now: datetime) -> None:
+    if power.calm_since is None or power.passes:
+        power.calm_since = power.calm_since or now
+        with transaction.atomic():
+            SitePower.objects.filter(pk=power.pk).update(calm_since=power.calm_since, passes=[])
+            close_alert(_key(power))
+
+
+def _shed(seen: _Look, trouble: Overload) -> None:
+    power, now = seen.power, seen.now
+    passes = [_pass_of(one) for one in power.passes]
+    passes = _settled(passes, trouble, now, rules(power))
+    candidates = [_candidate(one, now) for one in seen.running]
+    choice = shedding.choose_to_pause(candidates, trouble, now, rules(power), passes)
+    if choice.why == Why.CHOSEN:
+        passes = [*passes, Pass(now, choice.watts, trouble.flow_w)]
+    stored = [_stored(one) for one in passes[-MOST_PASSES:]]
+    if stored == power.passes and power.calm_since is None and choice.why not in (Why.FUTILE, Why.NOBODY, Why.FLOOR):
+        return
+    reason = f"The site is {max(trouble.total_w, *trouble.phases_w)} W above what it may draw."
+    with transaction.atomic():
+        for one in seen.named(choice.devices):
+            outcomes.publish(PowerOrder(one.device_id, "pause", reason, now))
+        SitePower.objects.filter(pk=power.pk).update(passes=stored, calm_since=None)
+        if choice.why in (Why.FUTILE, Why.NOBODY, Why.FLOOR):
+            _nothing_helps(power, choice.why, reason)
+
+
+def _give_back(seen: _Look, here: site.Site) -> None:
+    if not seen.paused:
+        return
+    others = [one for one in seen.promises if one.paused_at is None]
+    room = here.headroom(site.reservations(others, seen.now), seen.now)
+    paused = [_paused(one) for one in seen.paused]
+    choice = shedding.choose_to_resume(paused, room, seen.now, rules(seen.power), seen.power.calm_since)
+    if choice.why != Why.CHOSEN:
+        return
+    for one in seen.named(choice.devices):
+        with transaction.atomic():
+            outcomes.publish(PowerOrder(one.device_id, "resume", "The site can carry it again.", seen.now))
+
+
+def _blind(seen: _Look, trouble: Overload) -> None:
+    """No reading to be trusted: running sessions go on, unless the site's setting says that they must not."""
+    if not seen.power.shed_when_blind:
+        return
+    due = [one for one in seen.running if one.device.may_pause]
+    for one in due:
+        with transaction.atomic():
+            outcomes.publish(PowerOrder(one.device_id, "pause", trouble.sentence, seen.now))
+    if due:
+        audit.write("energy_blind", location=seen.power.location_id, paused=len(due), sentence=trouble.sentence)
+
+
+def _candidate(promise: Promise, now: datetime) -> Candidate:
+    device = promise.device
+    assert promise.started_at is not None
+    is_own = device.watts is not None and device.reading_at is not None and now - device.reading_at < OWN_WATTS_AGE
+    return Candidate(
+        device=str(device.pk),
+        phases=Phases(device.phases),
+        watts=float(device.watts or 0) if is_own else float(promise.watts),
+        on_since=promise.switched_at or promise.started_at,
+        priority=device.priority,
+        may_pause=device.may_pause,
+        min_on=timedelta(seconds=device.min_on_s),
+    )
+
+
+def _paused(promise: Promise) -> Paused:
+    device = promise.device
+    assert promise.paused_at is not None
+    return Paused(
+        device=str(device.pk),
+        phases=Phases(device.phases),
+        watts=float(promise.watts),
+        off_since=promise.paused_at,
+        priority=device.priority,
+        min_off=timedelta(seconds=device.min_off_s),
+    )
+
+
+def _settled(passes: Sequence[Pass], trouble: Overload, now: datetime, rules: ShedRules) -> list[Pass]:
+    """The flow after each pass, noted once the meter has had time to show it."""
+    return [
+        Pass(one.at, one.taken_w, one.before_w, trouble.flow_w)
+        if one.after_w is None and now - one.at >= rules.settle
+        else one
+        for one in passes
+    ]
+
+
+def _pass_of(stored: dict[str, Any]) -> Pass:
+    at = datetime.fromtimestamp(stored["at"], UTC)
+    return Pass(at, stored["taken_w"], stored["before_w"], stored["after_w"])
+
+
+def _stored(one: Pass) -> dict[str, Any]:
+    return {"at": one.at.timestamp(), "taken_w": one.taken_w, "before_w": one.before_w, "after_w": one.after_w}
+
+
+def _key(power: SitePower) -> str:
+    return f"energy:location:{power.location_id}:overload"
+
+
+def _nothing_helps(power: SitePower, why: Why, reason: str) -> None:
+    known = {
+        Why.FUTILE: "Pausing sessions did not move the meter: something else draws the power. Look for it.",
+        Why.FLOOR: "No further session may be paused here, by the setting for the least that runs on.",
+        Why.NOBODY: "No running session may be paused now. Switch something else off.",
+    }
+    raise_alert(
+        _key(power),
+        kind="energy_overload",
+        title=f"{power.location.name} draws too much power",
+        advice=f"{reason} {known[why]}",
+        severity=Severity.ERROR,
+        help_anchor="energy-overload",
+    )
