@@ -119,6 +119,9 @@ class Device(models.Model):
     may_pause = models.BooleanField(default=True)
     min_on_s = models.PositiveIntegerField(default=300)
     min_off_s = models.PositiveIntegerField(default=180)
+    apart_group = models.CharField(
+        max_length=30, blank=True, default="", help_text="Only one of a group runs at a time"
+    )
 
     online = models.BooleanField(default=False)
     output = models.BooleanField(null=True, blank=True)
@@ -211,7 +214,8 @@ class UsagePlan(models.Model):
         return self.name
 
 
-# The relay rows have a room of their own; Django finds an app's models through this module.
+# The energy and the relay rows have rooms of their own; Django finds an app's models through this module.
+from devices.energy.models import EnergySource, LatestReading, Promise, ReadingMean, SitePower  # noqa: E402
 from devices.relays.models import RelayAttempt, RelayCommand  # noqa: E402
 
 __all__ = [
@@ -219,10 +223,15 @@ __all__ = [
     "Device",
     "DeviceCode",
     "DeviceKind",
+    "EnergySource",
+    "LatestReading",
     "Location",
     "Phases",
+    "Promise",
+    "ReadingMean",
     "RelayAttempt",
     "RelayCommand",
     "ShellyAccount",
+    "SitePower",
     "UsagePlan",
 ]

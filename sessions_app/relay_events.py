@@ -63,6 +63,8 @@ def _confirmed_on(session: DeviceSession, outcome: RelayOutcome) -> None:
             ends_at=ends_at,
             timer_ends_at=outcome.timer_ends_at,
         )
+    elif session.state == State.PAUSED:
+        _power_back(session, outcome)
     elif session.state == State.RUNNING:
         if session.paused_at is not None:
             premature_off.came_back(session, max(outcome.on_since or outcome.at, session.paused_at))
@@ -74,6 +76,24 @@ def _confirmed_on(session: DeviceSession, outcome: RelayOutcome) -> None:
         # until the new timer is confirmed nobody knows when the relay's own ends: it proves nothing meanwhile
         DeviceSession.objects.filter(pk=session.pk).update(timer_ends_at=None)
         order_on(session.device, reason="rearm", wanted_by=outcome.wanted_by, until=session.ends_at)
+
+
+def _power_back(session: DeviceSession, outcome: RelayOutcome) -> None:
+    """A power hold is over since the relay was confirmed on: the minutes go on and end later by what they stood still."""
+    assert session.ends_at is not None
+    assert session.paused_at is not None
+    on_at = max(outcome.on_since or outcome.at, session.paused_at)
+    ends_at, held_ms = premature_off.resumed(session.ends_at, session.paused_at, on_at)
+    transition(
+        session,
+        Move(State.RUNNING),
+        now=outcome.at,
+        ends_at=ends_at,
+        paused_ms=session.paused_ms + held_ms,
+        paused_at=None,
+        pause_ends_at=None,
+        timer_ends_at=outcome.timer_ends_at,
+    )
 
 
 def _too_short(outcome: RelayOutcome, session: DeviceSession) -> bool:

@@ -8,12 +8,14 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.db.models.signals import post_migrate
 
+from devices.energy.orders import PowerOrder
 from devices.relays.outcomes import AboutToChange, RelayObserved, RelayOutcome
+from hygate import clock_watch
 from hygate.due import Queue, outcomes, register, wakeups
-from sessions_app import moves, premature_off, relay_events
+from sessions_app import moves, power_events, premature_off, relay_events
 from sessions_app.models import DeviceSession, Payment, Refund, StripeWatch, WebhookEvent
 from sessions_app.payments import acting, inbox, refunding, watching
-from sessions_app.states import State
+from sessions_app.states import LIVE, State
 
 LEASE_WATCH_S = 60.0
 
@@ -37,9 +39,11 @@ def connect() -> None:
     register(WebhookEvent, inbox.advance, queue=Queue.MONEY, lease_s=lambda: numbers.lease_stripe_s, chunk=1)
     register(StripeWatch, watching.advance, queue=Queue.MONEY, lease_s=lambda: LEASE_WATCH_S, chunk=1)
     post_migrate.connect(_make_watch, dispatch_uid="stripe_watch")
+    clock_watch.under_way_while(DeviceSession.objects.filter(state__in=LIVE).exists)
     outcomes.register(AboutToChange, relay_events.lock_sessions)
     outcomes.register(RelayOutcome, relay_events.on_relay_outcome)
     outcomes.register(RelayObserved, premature_off.on_relay_observed)
+    outcomes.register(PowerOrder, power_events.on_power_order)
     if settings.BROKER_URL:
         from hygate.celery import publish_wake_up
 

@@ -17,6 +17,7 @@ class Blocked(StrEnum):
     FOUGHT_OVER = "fought_over"
     WELDED = "welded"
     NO_TIMER = "no_timer"
+    NOT_AS_SET_UP = "not_as_set_up"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ WHY: dict[str, Why] = {
         "cannot be given a timer",
         "Its Shelly server knows no v2 commands, so nothing would end the power if Hygate were down."
         " Check the server address of the account, then unblock the device.",
+    ),
+    Blocked.NOT_AS_SET_UP: Why(
+        "is not the relay that was set up here",
+        "The device was swapped, left the account, lost this channel or became a cover. Look at it in the Shelly app,"
+        " sync, then unblock it or add the right channel.",
     ),
 }
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -18,6 +19,7 @@ from devices.relays.models import OPEN, CommandState
 from devices.relays.rules import LATE_ON_S
 from hygate import audit, clock
 from hygate.due import wake
+from hygate.models import AuditEvent
 
 _waiting: ContextVar[dict[int, datetime] | None] = ContextVar("accounts_waiting", default=None)
 
@@ -49,12 +51,42 @@ def order_on(
 
 def order_off(device: Device, *, reason: str, wanted_by: str) -> RelayCommand:
     """Want ``device`` off, and keep wanting it until a reading proves it: nothing is sold there before."""
-    now = clock.now()
-    Device.objects.filter(pk=device.pk).update(
+    _must_be_off([device.pk], clock.now())
+    return _order(device, RelayCommand(on=False, reason=reason, wanted_by=wanted_by))
+
+
+@dataclass(frozen=True)
+class OffWish:
+    """One OFF that is wanted together with others."""
+
+    device_id: int
+    reason: str
+    wanted_by: str
+
+
+def order_offs(wishes: Sequence[OffWish]) -> None:
+    """``order_off`` for many devices, each once, in a handful of statements: many sessions end at the same moment."""
+    now, pks = clock.now(), [wish.device_id for wish in wishes]
+    devices = {one.pk: one for one in Device.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")}
+    _must_be_off(pks, now)
+    busy = set(RelayCommand.objects.filter(device__in=pks, state__in=OPEN).values_list("device_id", flat=True))
+    commands = []
+    for wish in wishes:
+        device = devices[wish.device_id]
+        in_flight_at = _supersede(device, now) if device.pk in busy else None
+        command = RelayCommand(on=False, reason=wish.reason, wanted_by=wish.wanted_by)
+        commands.append(_written_out(command, device, now, in_flight_at))
+    RelayCommand.objects.bulk_create(commands)
+    audit.write_all(_wanted(command) for command in commands)
+    for command in commands:
+        hurry_account(command.account_id, command.next_at)
+
+
+def _must_be_off(pks: Sequence[int], now: datetime) -> None:
+    Device.objects.filter(pk__in=pks).update(
         off_expected_at=None,
         must_be_off_since=Case(When(must_be_off_since__isnull=True, then=now), default=F("must_be_off_since")),
     )
-    return _order(device, RelayCommand(on=False, reason=reason, wanted_by=wanted_by))
 
 
 def expect_off(device_id: int, at: datetime | None) -> None:
@@ -83,24 +115,35 @@ def _order(device: Device, command: RelayCommand, *, not_before: datetime | None
     now = clock.now()
     fresh = Device.objects.get(pk=device.pk)
     in_flight_at = _supersede(device, now)
-    command.device, command.account_id = fresh, fresh.account_id
-    command.created_at = now
-    command.next_at = max(now, not_before) if not_before is not None else now
-    command.mark_before, command.output_before = fresh.reading_mark, fresh.output
+    _written_out(command, fresh, now, in_flight_at)
+    if not_before is not None:
+        command.next_at = max(now, not_before)
+    command.save(force_insert=True)
+    audit.write_all([_wanted(command)])
+    hurry_account(fresh.account_id, command.next_at)
+    return command
+
+
+def _written_out(command: RelayCommand, device: Device, now: datetime, in_flight_at: datetime | None) -> RelayCommand:
+    """``command`` with what follows from the device as it is read now, and from an ON that may still be acting."""
+    command.device, command.account_id = device, device.account_id
+    command.created_at = command.next_at = now
+    command.mark_before, command.output_before = device.reading_mark, device.output
     if in_flight_at is not None and not command.on:
         late_s = settings.NUMBERS.command_timeout_s + LATE_ON_S
         command.confirm_from = in_flight_at + timedelta(seconds=late_s)
-    command.save(force_insert=True)
-    audit.write(
+    return command
+
+
+def _wanted(command: RelayCommand) -> AuditEvent:
+    return audit.event(
         f"relay_{'on' if command.on else 'off'}_wanted",
         session=session_of(command.wanted_by),
-        device=device.pk,
+        device=command.device_id,
         command=command.pk,
         reason=command.reason,
         for_s=command.on_for_s,
     )
-    hurry_account(fresh.account_id, command.next_at)
-    return command
 
 
 def _supersede(device: Device, now: datetime) -> datetime | None:
@@ -130,8 +173,7 @@ def accounts_hurried_last() -> Iterator[None]:
     token = _waiting.set({})
     try:
         yield
-        for account_id, at in sorted((_waiting.get() or {}).items()):
-            _hurry(account_id, at)
+        _hurry(_waiting.get() or {})
     finally:
         _waiting.reset(token)
 
@@ -140,17 +182,21 @@ def hurry_account(account_id: int, at: datetime) -> None:
     """Something of this account is due at ``at``: never later than it was."""
     waiting = _waiting.get()
     if waiting is None:
-        _hurry(account_id, at)
+        _hurry({account_id: at})
     else:
         waiting[account_id] = min(at, waiting.get(account_id, at))
 
 
-def _hurry(account_id: int, at: datetime) -> None:
-    """Locks the row that a release locks, so that no wish is ever forgotten."""
-    ShellyAccount.objects.filter(pk=account_id).update(
-        due_at=Case(When(Q(due_at__isnull=True), then=at), default=Least(F("due_at"), at))
-    )
-    wake(ShellyAccount(pk=account_id))
+def _hurry(moments: Mapping[int, datetime]) -> None:
+    """Locks the rows that a release locks, in one order, so that no wish is ever forgotten."""
+    rows = ShellyAccount.objects.filter(pk__in=sorted(moments))
+    if len(moments) > 1:
+        list(rows.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+    for at in sorted(set(moments.values())):
+        together = ShellyAccount.objects.filter(pk__in=[pk for pk, moment in moments.items() if moment == at])
+        together.update(due_at=Case(When(Q(due_at__isnull=True), then=at), default=Least(F("due_at"), at)))
+    for pk in sorted(moments):
+        wake(ShellyAccount(pk=pk))
 
 
 def session_of(wanted_by: str) -> int | None:

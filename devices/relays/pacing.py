@@ -15,7 +15,7 @@ from devices.models import AccountStatus, ShellyAccount
 from devices.relays import found, rules, telling
 from devices.relays.calls import Answer, Request
 from devices.relays.circuit import Silence, after, is_silence
-from devices.shelly.errors import BadKey, BadRequest, RateLimited
+from devices.shelly.errors import BadKey, BadRequest, NoSuchRoute, RateLimited
 from hygate import audit
 
 
@@ -34,7 +34,8 @@ def _pace_one(request: Request, answer: Answer, now: datetime) -> None:
     if request.started_at < account.key_saved_at or request.server_url != account.server_url:
         rows.update(**changes)
         return
-    changes |= _health(answer, silence, now) | _next_readings(request, answer, now) | _smaller_groups(request, answer)
+    changes |= _health(request, answer, silence, now) | _next_readings(request, answer, now)
+    changes |= _smaller_groups(request, answer)
     rows.update(**changes)
     if answer.found is not None:
         found.keep_found(account, answer.found, now)
@@ -64,7 +65,8 @@ def _pace(account: ShellyAccount, answer: Answer, silence: Silence, now: datetim
     return {"limit_hits": 0, "free_at": answer.finished_at + timedelta(seconds=gap_s)}
 
 
-def _health(answer: Answer, silence: Silence, now: datetime) -> dict[str, Any]:
+def _health(request: Request, answer: Answer, silence: Silence, now: datetime) -> dict[str, Any]:
+    """A server that does not know the reading which every Shelly Cloud has is none: the account has moved."""
     error = answer.error
     changes: dict[str, Any] = {
         "last_latency_ms": answer.latency_ms,
@@ -76,7 +78,7 @@ def _health(answer: Answer, silence: Silence, now: datetime) -> dict[str, Any]:
         changes |= {"status": AccountStatus.OK, "last_ok_at": now, "last_error": ""}
     elif isinstance(error, BadKey):
         changes |= {"status": AccountStatus.BAD_KEY, "last_error": error.name}
-    elif silence.opened_at is not None:
+    elif silence.opened_at is not None or (request.kind == "status" and isinstance(error, NoSuchRoute)):
         changes |= {"status": AccountStatus.UNREACHABLE, "last_error": error.name}
     elif is_silence(error):
         changes["last_error"] = error.name

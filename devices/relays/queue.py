@@ -62,19 +62,18 @@ class _Drain:
         renewed by a statement of its own, and giving back is a transaction of its own.
         """
         now = clock.now()
-        idle: list[int] = []
-        requests: list[Request] = []
         with_lease = self._renew(accounts, now)
         with transaction.atomic():
+            steps: list[tuple[ShellyAccount, Step]] = []
             for account, commands, off_at in _work_of(with_lease, now):
                 step = next_step(account, commands, off_at, now, settings.NUMBERS)
-                request = sending.prepare(account, step, now) if isinstance(step, Step) and not last else None
-                if request is not None:
-                    requests.append(request)
-                else:
-                    idle.append(account.pk)
+                if isinstance(step, Step) and not last:
+                    steps.append((account, step))
+            requests = [one for one in sending.prepare_all(steps, now) if one is not None]
         for request in requests:
             self.flying[_pool.submit(calls.perform, request)] = request
+        busy = {request.account_id for request in requests}
+        idle = [account.pk for account in with_lease if account.pk not in busy]
         if idle:
             self._rest(idle, last=last)
 
@@ -83,8 +82,12 @@ class _Drain:
         return ShellyAccount.objects.filter(still_mine([one for one in self.claims if one.pk in wanted]))
 
     def _renew(self, accounts: Sequence[int], now: datetime) -> list[ShellyAccount]:
-        self._mine(accounts).update(claimed_until=now + timedelta(seconds=settings.NUMBERS.lease_relay_s))
-        return list(self._mine(accounts).order_by("pk"))
+        """Those that are still ours, locked in the order in which everyone locks many of them."""
+        with transaction.atomic():
+            rows = list(self._mine(accounts).select_for_update(no_key=True).order_by("pk"))
+            until = now + timedelta(seconds=settings.NUMBERS.lease_relay_s)
+            ShellyAccount.objects.filter(pk__in=[one.pk for one in rows]).update(claimed_until=until)
+        return rows
 
     def _rest(self, accounts: Sequence[int], *, last: bool) -> None:
         """Sleep out a short gap with the account in hand; otherwise give it back, due at its next moment.
@@ -113,7 +116,7 @@ class _Drain:
             return []
         done, _ = wait(self.flying, timeout=self._next_wake_s() if self.asleep else None, return_when=FIRST_COMPLETED)
         if done and len(self.flying) > len(done):
-            time.sleep(TOGETHER_S)
+            clock.held.sleep(TOGETHER_S)
             done = {future for future in self.flying if future.done()}
         return [(self.flying.pop(future), future.result()) for future in done]
 

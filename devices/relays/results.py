@@ -16,21 +16,43 @@ from devices.relays.circuit import is_answer
 from devices.relays.commands import session_of
 from devices.relays.models import RE_ON, AttemptOutcome, CommandState
 from devices.relays.outcomes import AboutToChange, RelayOutcome
-from devices.shelly.errors import BadRequest, NoSuchRoute, NotConfirmed, NoTimer, ShellyError
+from devices.shelly.errors import (
+    BadRequest,
+    DeviceNotFound,
+    NoPermission,
+    NoSuchRoute,
+    NotConfirmed,
+    NoTimer,
+    ShellyError,
+    WrongChannel,
+    WrongProfile,
+)
 from devices.shelly.readings import ChannelReading
 from hygate import audit
 from hygate.due import outcomes
 
 MOST_ANSWER = 300
+NO_REPETITION_HELPS = {
+    NoTimer.name: Blocked.NO_TIMER,
+    WrongChannel.name: Blocked.NOT_AS_SET_UP,
+    WrongProfile.name: Blocked.NOT_AS_SET_UP,
+    DeviceNotFound.name: Blocked.NOT_AS_SET_UP,
+    NoPermission.name: Blocked.NOT_AS_SET_UP,
+}
+"""Errors of an ON that the next guest would meet too: the device is not sold until a person has looked."""
 
 
 def recovered(command: RelayCommand, now: datetime) -> RelayCommand:
-    """A command that a dead holder left on its way: it may have acted, so it is read before anything is sent again."""
+    """A command that a dead holder left on its way may have acted: an ON is read before anything is sent again.
+
+    An OFF is sent again at once: it can do no harm twice, and readings of a relay that is still on would cost seconds.
+    """
     if command.state != CommandState.SENDING:
         return command
     pending = RelayAttempt.objects.filter(command=command, outcome=AttemptOutcome.PENDING)
     pending.update(outcome=AttemptOutcome.UNKNOWN, error="holder_lost")
-    _move(command, CommandState.ACCEPTED, next_at=now, last_error="holder_lost")
+    again = CommandState.ACCEPTED if command.on else CommandState.QUEUED
+    _move(command, again, next_at=now, last_error="holder_lost")
     return command
 
 
@@ -116,8 +138,8 @@ def _give_up(command: RelayCommand, error: str, now: datetime) -> None:
     outcomes.publish(
         RelayOutcome(command.pk, command.device_id, command.on, command.wanted_by, "failed", now, error=error)
     )
-    if error == NoTimer.name:
-        block(command.device_id, reason=Blocked.NO_TIMER, session=session_of(command.wanted_by))
+    if error in NO_REPETITION_HELPS:
+        block(command.device_id, reason=NO_REPETITION_HELPS[error], session=session_of(command.wanted_by))
 
 
 def _read_back(command: RelayCommand, request: Request, answer: Answer, now: datetime) -> None:
@@ -158,6 +180,7 @@ def _armed_s(command: RelayCommand) -> int | None:
 
 
 def _confirm(command: RelayCommand, answer: Answer, reading: ChannelReading) -> None:
+    """Proven. ``after_s`` in the audit says how long it took since it was wanted: of an OFF, the overrun."""
     at, armed_s = answer.finished_at, _armed_s(command)
     shown_timer = reading.timer_ends_at is not None
     _move(command, CommandState.CONFIRMED, confirmed_at=at, closed_at=at, last_error="")
@@ -173,6 +196,7 @@ def _confirm(command: RelayCommand, answer: Answer, reading: ChannelReading) -> 
         device=command.device_id,
         command=command.pk,
         latency_ms=answer.latency_ms,
+        after_s=round((at - command.created_at).total_seconds()),
         timer_shown=shown_timer,
     )
     outcomes.publish(

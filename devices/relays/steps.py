@@ -9,14 +9,16 @@ from datetime import datetime, timedelta
 from devices.models import RelayCommand, ShellyAccount
 from devices.relays.calls import Kind
 from devices.relays.models import CommandState
-from devices.relays.rules import goes_by_v1
+from devices.relays.rules import gap_s, goes_by_v1
 from hygate.numbers import Numbers
 
 READ_BATCH = 10
 READ_OVERDUE_S = 6.0
 OLD_OFF_S = 10.0
 OVERDUE_OFF_BLOCKS_S = 10.0
+YIELDS_S = 10.0
 AFTER_COMMAND_S = 0.5
+LOOK_AGAIN = timedelta(seconds=0.2)
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,38 @@ def next_step(
         return _gap(account, commands, account.free_at)
     if account.circuit_opened_at is not None:
         return Step("status")
-    queued = [one for one in commands if one.state == CommandState.QUEUED and not _too_late(one, now)]
+    wanted = [one for one in commands if one.state == CommandState.QUEUED and not _too_late(one, now)]
+    yielding = [one for one in wanted if _yields(one, off_expected_at, now, account, numbers)]
+    queued = [one for one in wanted if one not in yielding]
     due = sorted((one for one in queued if one.next_at <= now), key=lambda one: _rank(one, now))
     if due:
         return _sending(due, account, numbers)
-    return _reading(account, commands, queued, off_expected_at, now, numbers)
+    step = _reading(account, commands, queued, off_expected_at, now, numbers)
+    return _after_the_end(step, yielding, off_expected_at, now)
+
+
+def _yields(
+    command: RelayCommand, off_expected_at: datetime | None, now: datetime, account: ShellyAccount, numbers: Numbers
+) -> bool:
+    """A device that failed last time may hang for the whole time-out: it lets an end that is due by then go first.
+
+    Not for longer than ten seconds, so that an account where something always ends keeps asking it.
+    """
+    if off_expected_at is None or not command.device.failed_last or command.next_at > now:
+        return False
+    hangs_for = timedelta(seconds=numbers.command_timeout_s + gap_s(account.wide_gap_until, now, numbers))
+    return off_expected_at < now + hangs_for and now < command.next_at + timedelta(seconds=YIELDS_S)
+
+
+def _after_the_end(
+    step: Step | Wait, yielding: Sequence[RelayCommand], off_expected_at: datetime | None, now: datetime
+) -> Step | Wait:
+    """What yields is looked at again when the end has been asked for, or its patience is over."""
+    if isinstance(step, Step) or not yielding or off_expected_at is None:
+        return step
+    patience_ends = min(one.next_at for one in yielding) + timedelta(seconds=YIELDS_S)
+    again_at = max(min(off_expected_at + timedelta(seconds=AFTER_COMMAND_S), patience_ends), now + LOOK_AGAIN)
+    return Wait(again_at if step.until is None else min(step.until, again_at))
 
 
 def _too_late(command: RelayCommand, now: datetime) -> bool:
@@ -129,7 +158,7 @@ def _reading(  # noqa: PLR0917 - the same facts as next_step has
     command_at = _next_command_at(queued, off_expected_at)
     unread = sorted((one for one in commands if one.state == CommandState.ACCEPTED), key=lambda one: one.next_at)
     due = [one for one in unread if one.next_at <= now][:READ_BATCH]
-    clear_for_s = numbers.gap_s + numbers.read_timeout_s
+    clear_for_s = gap_s(account.wide_gap_until, now, numbers) + numbers.read_timeout_s
     blocked = command_at is not None and command_at < now + timedelta(seconds=clear_for_s)
     overdue = bool(due) and (now - due[0].next_at).total_seconds() > READ_OVERDUE_S
     if due and (not blocked or overdue):
@@ -154,5 +183,5 @@ def _look_again(
     if clear_at is not None:
         moments = [max(moment, clear_at) for moment in moments]
     moments += [one.next_at for one in queued]
-    later = [moment if moment > now else now + timedelta(seconds=0.2) for moment in moments]
+    later = [moment if moment > now else now + LOOK_AGAIN for moment in moments]
     return min(later, default=None)

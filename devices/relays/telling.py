@@ -11,7 +11,7 @@ from django.conf import settings
 
 from devices.models import AccountStatus, Device, RelayCommand, ShellyAccount
 from devices.relays.models import OPEN
-from devices.shelly.errors import BadKey, CloudDown, NotConfirmed, ShellyError, TimedOut
+from devices.shelly.errors import BadKey, CloudDown, NoSuchRoute, NotConfirmed, ShellyError, TimedOut
 from hygate.alerts import close_alert, raise_alert
 from hygate.models import Severity
 
@@ -25,11 +25,15 @@ def account_answered(account: ShellyAccount, error: ShellyError | None, status: 
         _key_refused(account, error)
     elif isinstance(error, TimedOut | CloudDown) and status == AccountStatus.UNREACHABLE:
         _silent(account)
+    elif isinstance(error, NoSuchRoute) and status == AccountStatus.UNREACHABLE:
+        close_alert(_silent_key(account.pk))
+        _no_shelly_server(account)
 
 
 def account_is_well(account_id: int) -> None:
     close_alert(_refused_key(account_id))
     close_alert(_silent_key(account_id))
+    close_alert(_host_key(account_id))
 
 
 def _refused_key(account_id: int) -> str:
@@ -38,6 +42,23 @@ def _refused_key(account_id: int) -> str:
 
 def _silent_key(account_id: int) -> str:
     return f"account:{account_id}:silent"
+
+
+def _host_key(account_id: int) -> str:
+    return f"account:{account_id}:host"
+
+
+def _no_shelly_server(account: ShellyAccount) -> None:
+    raise_alert(
+        _host_key(account.pk),
+        kind="account_host",
+        title=f"The server of {account.name} is no Shelly Cloud (any more)",
+        advice="Shelly moves accounts between servers. Copy the server from the Shelly app, below the key, and save it."
+        " Until then nothing of this account is sold; running relays end by their own timers.",
+        severity=Severity.ERROR,
+        help_anchor="account-host",
+        account=account.pk,
+    )
 
 
 def _key_refused(account: ShellyAccount, error: BadKey) -> None:

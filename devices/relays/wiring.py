@@ -6,6 +6,8 @@ from django.conf import settings
 
 from devices.models import ShellyAccount
 from devices.relays import queue
+from devices.relays.models import OPEN, RelayCommand
+from hygate import clock_watch
 from hygate.due import Queue, register
 
 
@@ -18,3 +20,4 @@ def connect() -> None:
         ahead=False,
         never_quarantine=lambda _account: True,
     )
+    clock_watch.under_way_while(RelayCommand.objects.filter(state__in=OPEN).exists)

@@ -11,7 +11,6 @@ import logging
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -30,6 +29,7 @@ from devices.shelly.errors import (
 from devices.shelly.payload import parse_all_status, parse_device_list, parse_v2_get
 from devices.shelly.readings import DeviceStatus, ListedDevice, Skipped, Target, as_object
 from devices.shelly.wire import is_over, shared_client, within
+from hygate import clock_witness
 
 __all__ = ["DeviceStatus", "ListedDevice", "ShellyCloud", "Target"]
 
@@ -182,12 +182,7 @@ class ShellyCloud:
             return response.status_code, bytes(body)
 
     def _note_date(self, header: str | None) -> None:
-        self.server_time_offset_s = None
-        if header:
-            try:
-                self.server_time_offset_s = round(parsedate_to_datetime(header).timestamp() - time.time(), 1)
-            except (ValueError, OverflowError):
-                log.debug("Shelly Cloud: unreadable Date header")
+        self.server_time_offset_s = clock_witness.saw("shelly", header)
 
     def _without_key(self, error: ShellyError) -> ShellyError:
         if self._auth_key and self._auth_key in error.detail:
