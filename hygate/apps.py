@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
 
@@ -14,9 +15,10 @@ class HygateConfig(AppConfig):
         from allauth.account.signals import password_changed, user_logged_in
         from allauth.mfa import signals as second_factor
 
-        from hygate import accounts, checks
+        from hygate import accounts, checks, clock_watch
 
         checks.register()
+        connection_created.connect(clock_watch.on_connection, dispatch_uid="clock")
         mail_alerts()
         post_migrate.connect(make_cache_table, sender=self)
         user_logged_in.connect(accounts.on_login)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging, worker_init, worker_shutdown
 
+from hygate import clock
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hygate.settings")
 app = Celery("hygate")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+
+PILED_UP_S = 0.2
+_sweeping = threading.Lock()
+_swept_at = clock.elapsed() - PILED_UP_S
 
 
 @setup_logging.connect
@@ -38,14 +45,34 @@ def _stop_fallback(**_: Any) -> None:
 
 @app.task(name="hygate.sweep", ignore_result=True)
 def sweep() -> None:
+    """One sweep; of those that piled up while nobody took them, only the first does anything.
+
+    Celery's ``expires`` compares the clocks of two machines, so nothing here uses it: where they differ, a worker would
+    throw away everything that it is sent.
+    """
     from hygate.due import sweep as sweeping
 
+    if not _sweep_is_fresh():
+        return
     sweeping.beat(sweeping.HEARTBEAT)
     sweeping.sweep(_send_chunk)
 
 
+def _sweep_is_fresh() -> bool:
+    """Whether the last sweep of this process began long enough ago."""
+    global _swept_at
+    with _sweeping:
+        if clock.elapsed() - _swept_at < PILED_UP_S:
+            return False
+        _swept_at = clock.elapsed()
+    return True
+
+
 @app.task(name="hygate.run_chunk", ignore_result=True)
-def run_chunk(label: str, claims: list[list[Any]]) -> None:
+def run_chunk(label: str, claims: list[list[Any]], until: float) -> None:
+    """Run a chunk unless its lease is over (``until``: Unix seconds by our clock): then another holder has the rows."""
+    if clock.now().timestamp() > until:
+        return
     from hygate.due.claims import Claim
     from hygate.due.registry import handler_for
     from hygate.due.running import run
@@ -57,15 +84,14 @@ def run_chunk(label: str, claims: list[list[Any]]) -> None:
 def wake(label: str, pks: list[int]) -> None:
     from hygate.due.sweep import wake_rows
 
-    wake_rows(label, pks)
+    wake_rows(label, pks, _send_chunk)
 
 
 def _send_chunk(handler: Any, chunk: list[Any]) -> None:
     run_chunk.apply_async(
-        args=[handler.label, [one.as_json() for one in chunk]],
+        args=[handler.label, [one.as_json() for one in chunk], clock.now().timestamp() + handler.lease_s()],
         queue=str(handler.queue),
         retry=False,
-        expires=handler.lease_s(),  # by then another holder has the rows: chunks that nobody takes must not pile up
     )
 
 
@@ -73,4 +99,4 @@ def publish_wake_up(label: str, pks: list[int]) -> None:
     """The publisher behind ``hygate.due.wake``; runs on its own thread, so a slow broker holds up nobody."""
     from hygate.due.registry import handler_for
 
-    wake.apply_async(args=[label, pks], queue=str(handler_for(label).queue), retry=False, expires=10)
+    wake.apply_async(args=[label, pks], queue=str(handler_for(label).queue), retry=False)

@@ -1,14 +1,50 @@
-"""The one source of time. Everything that decides asks ``now()``; tests put a clock of their own in its place."""
+"""The one source of time. Everything that decides asks ``now()``; tests put a clock of their own in its place.
+
+The time of day comes from a reference: PostgreSQL's clock, or the machine's own where SQLite is used. Between two looks
+at it (``hygate.clock_watch``) only elapsed seconds count, so that no step of any clock ends a session or gives an hour.
+"""
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Protocol
 
-REBASE_WITHIN_S = 2.0
+STEP_S = 2.0
+"""A reference that is off by less has drifted, and is followed; more is a step, and is not."""
+SAME_STEP_S = 1.0
+"""Two measurements of one step differ by less than this."""
+
+
+def _elapsing_clock() -> int:
+    """The system's clock that no one can set and that goes on through suspend; where there is none, one that pauses.
+
+    Linux calls it CLOCK_BOOTTIME, macOS CLOCK_MONOTONIC_RAW. Some sandboxes know its name and refuse to read it.
+    """
+    chosen = time.CLOCK_MONOTONIC
+    if sys.platform == "linux":
+        chosen = time.CLOCK_BOOTTIME
+    elif sys.platform == "darwin":
+        chosen = time.CLOCK_MONOTONIC_RAW
+    try:
+        time.clock_gettime(chosen)
+    except OSError:
+        return time.CLOCK_MONOTONIC
+    return chosen
+
+
+_ELAPSING = _elapsing_clock()
+
+
+def elapsed() -> float:
+    """Seconds since some moment in the past, suspend included where the system can tell; never set, never back."""
+    return time.clock_gettime(_ELAPSING)
 
 
 class Clock(Protocol):
@@ -24,19 +60,97 @@ class SteadyClock:
     """
 
     def __init__(self) -> None:
-        self._base = (time.time(), time.monotonic())
+        self._base = (time.time(), elapsed())
 
     def now(self) -> datetime:
         wall_then, steady_then = self._base
-        steady = wall_then + time.monotonic() - steady_then
-        if abs(time.time() - steady) < REBASE_WITHIN_S:
-            self._base = (time.time(), time.monotonic())
+        steady = wall_then + elapsed() - steady_then
+        if abs(time.time() - steady) < STEP_S:
+            self._base = (time.time(), elapsed())
             steady = self._base[0]
         return datetime.fromtimestamp(steady, UTC)
 
     def sleep(self, seconds: float) -> None:
+        """Waits for an event that never comes: ``time.sleep`` fails in a process whose wall clock is shifted by a
+        preloaded library, and a worker that cannot wait does nothing.
+        """
         if seconds > 0:
-            time.sleep(seconds)
+            threading.Event().wait(seconds)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The reference's time at one moment: ``reference_s`` in Unix seconds, ``at_s`` by ``elapsed()``.
+
+    ``correction_s`` is what all processes add to the reference since it stepped; ``epoch`` counts these agreements.
+    """
+
+    reference_s: float
+    at_s: float
+    correction_s: float = 0.0
+    epoch: int = 0
+
+    @property
+    def said_s(self) -> float:
+        return self.reference_s + self.correction_s
+
+
+class Verdict(Enum):
+    FOLLOWED = "followed"
+    SUSPECTED = "suspected"
+    STEPPED = "stepped"
+
+
+class HeldClock:
+    """The time of the last measurement plus elapsed seconds; a step is refused until somebody has judged it.
+
+    Until the first measurement it is a ``SteadyClock``.
+    """
+
+    def __init__(self) -> None:
+        self._steady = SteadyClock()
+        self._base: tuple[float, float] | None = None
+        self._epoch = 0
+        self._suspected_s: float | None = None
+
+    @property
+    def is_measured(self) -> bool:
+        return self._base is not None
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
+    def now(self) -> datetime:
+        if self._base is None:
+            return self._steady.now()
+        return datetime.fromtimestamp(self.at(elapsed()), UTC)
+
+    def sleep(self, seconds: float) -> None:
+        self._steady.sleep(seconds)
+
+    def at(self, at_s: float) -> float:
+        """Unix seconds, by the last measurement, when ``elapsed()`` was or will be ``at_s``."""
+        said_s, then_s = self._base or (self._steady.now().timestamp(), elapsed())
+        return said_s + at_s - then_s
+
+    def note(self, measured: Measurement) -> Verdict:
+        """Follow a drift, and whatever all processes have agreed on; a step has to be seen twice to be one."""
+        if self._base is None or measured.epoch != self._epoch:
+            self.follow(measured)
+            return Verdict.FOLLOWED
+        off_s = measured.said_s - self.at(measured.at_s)
+        if abs(off_s) < STEP_S:
+            self.follow(measured)
+            return Verdict.FOLLOWED
+        again = self._suspected_s is not None and abs(off_s - self._suspected_s) < SAME_STEP_S
+        self._suspected_s = off_s
+        return Verdict.STEPPED if again else Verdict.SUSPECTED
+
+    def follow(self, measured: Measurement) -> None:
+        self._base = (measured.said_s, measured.at_s)
+        self._epoch = measured.epoch
+        self._suspected_s = None
 
 
 class ManualClock:
@@ -56,7 +170,9 @@ class ManualClock:
         self._now = moment
 
 
-_clock: Clock = SteadyClock()
+held = HeldClock()
+"""This process's own; ``hygate.clock_watch`` brings it its measurements."""
+_clock: Clock = held
 
 
 def now() -> datetime:

@@ -16,10 +16,15 @@ class Numbers:
     hold_s: float = 600
     checkout_expiry_s: float = 35 * 60
     start_window_s: float = 120
+    longest_power_wait_s: float = 1800
+    longest_pause_s: float = 1800
+    shed_settle_s: float = 15
+    shed_calm_s: float = 60
     recon_s: float = 30
     stripe_reads_per_s: float = 10
     stripe_connect_s: float = 3
     stripe_timeout_s: float = 10
+    stripe_key_lives_s: float = 23 * 3600
     # a relay
     command_timeout_s: float = 5
     read_timeout_s: float = 2

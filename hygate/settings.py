@@ -230,7 +230,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {
         "task": "hygate.sweep",
         "schedule": timedelta(seconds=NUMBERS.sweep_s),
-        "options": {"expires": 5, "queue": "clock"},
+        "options": {"queue": "clock"},
     }
 }
 

@@ -10,16 +10,17 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from devices.energy.headroom import headroom
+from devices.energy import headroom as power
 from devices.relays.blocking import Blocked, block
-from devices.relays.commands import accounts_hurried_last, expect_off, order_off, order_on
-from hygate import audit, clock
+from devices.relays.commands import OffWish, accounts_hurried_last, expect_off, order_off, order_offs, order_on
+from hygate import audit, clock, clock_watch
 from hygate.due import Claim, still_mine, wake
+from hygate.models import AuditEvent
 from sessions_app import money, rules
 from sessions_app.models import DeviceSession
 from sessions_app.payments import settlement
 from sessions_app.rules import Move
-from sessions_app.states import MOVES, State
+from sessions_app.states import MOVES, TERMINAL, State
 
 ASKS_FOR_POWER = (State.GRACE, State.WAITING_FOR_POWER)
 POWERED = (State.STARTING, State.RUNNING, State.PAUSED)
@@ -35,14 +36,44 @@ def advance(claims: Sequence[Claim]) -> None:
         now = clock.now()
         mine = still_mine(claims)
         rows = DeviceSession.objects.select_for_update(of=("self",)).select_related("device__location").filter(mine)
-        for session in rows.order_by("device_id"):
+        due = list(rows.order_by("device_id"))
+        power.lock_sites(one.device for one in due if one.state in ASKS_FOR_POWER)
+        ends = [one for one in due if rules.ends_plainly(one, now=now, numbers=settings.NUMBERS)]
+        if len(ends) > 1:
+            _end_together(ends, now)
+            due = [one for one in due if one not in ends]
+        for session in due:
             step(session, now=now, token=session.claim_token)
+
+
+def _end_together(sessions: Sequence[DeviceSession], now: datetime) -> None:
+    """What ``transition`` to STOPPING does, for many sessions whose time is over, in a handful of statements.
+
+    The rows are locked and were chosen by their claim tokens, so no one else can have moved them.
+    """
+    for session in sessions:
+        session.state, session.delivered_s = State.STOPPING, _delivered(session, now)
+        session.due_at = rules.due_at(session, now)
+    DeviceSession.objects.bulk_update(sessions, ["due_at", "delivered_s"])
+    DeviceSession.objects.filter(pk__in=[one.pk for one in sessions]).update(
+        state=State.STOPPING, off_requested_at=now, claimed_until=None, claim_token=uuid.uuid4()
+    )
+    audit.write_all(_event(one, State.RUNNING, "hygate", "") for one in sessions)
+    settlement.settle_sessions(sessions, now, by="hygate")
+    order_offs([OffWish(one.device_id, "end", f"session:{one.pk}") for one in sessions])
+    for session in sessions:
+        _wake_if_due(session, now)
+
+
+def may_start(session: DeviceSession, now: datetime) -> bool:
+    """Whether a paid session may be switched on: the site can carry it, and our clock is not known to be wrong."""
+    return power.headroom(session.device, now, session=session.pk).ok and not clock_watch.stops_starts()
 
 
 def step(session: DeviceSession, *, now: datetime, token: uuid.UUID | None = None) -> bool:
     """Make the move that is due, if any; otherwise set the next moment to look."""
     # asked only where a start depends on it: whatever the energy side does, an end must never wait for its answer
-    power_ok = session.state not in ASKS_FOR_POWER or headroom(session.device, now).ok
+    power_ok = session.state not in ASKS_FOR_POWER or may_start(session, now)
     move = rules.decide(session, power_ok=power_ok, now=now, numbers=settings.NUMBERS)
     if move is None:
         due = rules.due_at(session, now)
@@ -88,11 +119,15 @@ def transition(
     )
     if not moved:
         return False
-    _audit(session, before, by, proof)
+    audit.write_all([_event(session, before, by, proof)])
     _consequences(session, before, now, by)
+    _wake_if_due(session, now)
+    return True
+
+
+def _wake_if_due(session: DeviceSession, now: datetime) -> None:
     if session.due_at is not None and session.due_at <= now + timedelta(seconds=settings.NUMBERS.sweep_ahead_s):
         wake(session)
-    return True
 
 
 def _columns(session: DeviceSession, move: Move, now: datetime) -> dict[str, Any]:
@@ -104,9 +139,13 @@ def _columns(session: DeviceSession, move: Move, now: datetime) -> dict[str, Any
         case State.GRACE:
             columns["grace_ends_at"] = now + timedelta(seconds=session.grace_s)
         case State.WAITING_FOR_POWER:
-            columns["power_wait_ends_at"] = now + timedelta(seconds=rules.LONGEST_POWER_WAIT_S)
+            columns["power_wait_ends_at"] = now + timedelta(seconds=settings.NUMBERS.longest_power_wait_s)
         case State.STARTING:
             columns["start_window_ends_at"] = now + timedelta(seconds=settings.NUMBERS.start_window_s)
+        case State.PAUSED:
+            columns["paused_at"] = now
+            columns["timer_ends_at"] = None  # the OFF ends it: it proves nothing any more
+            columns["pause_ends_at"] = now + timedelta(seconds=settings.NUMBERS.longest_pause_s)
         case State.STOPPING:
             columns["off_requested_at"] = now
         case State.COMPLETED | State.CANCELLED:
@@ -127,6 +166,7 @@ def _delivered(session: DeviceSession, now: datetime) -> int:
 
 def _consequences(session: DeviceSession, before: State, now: datetime, by: str) -> None:
     owner = f"session:{session.pk}"
+    _promise(session, now)
     if session.state == State.STARTING:
         order_on(
             session.device,
@@ -138,6 +178,9 @@ def _consequences(session: DeviceSession, before: State, now: datetime, by: str)
     elif session.state == State.RUNNING:
         expect_off(session.device_id, session.ends_at)
         settlement.want_capture(session, now)
+    elif session.state == State.PAUSED:
+        expect_off(session.device_id, None)
+        order_off(session.device, reason="power_hold", wanted_by=owner)
     elif session.state == State.STOPPING:
         settlement.settle_session(session, now, by=by)
         order_off(session.device, reason=session.reason or "end", wanted_by=owner)
@@ -149,7 +192,21 @@ def _consequences(session: DeviceSession, before: State, now: datetime, by: str)
             order_off(session.device, reason=session.reason, wanted_by=owner)
 
 
-def _audit(session: DeviceSession, before: State, by: str, proof: str) -> None:
+def _promise(session: DeviceSession, now: datetime) -> None:
+    """What the move means for the watts that were promised to the session."""
+    if session.state == State.WAITING_FOR_POWER:
+        power.waits(session.pk, now)
+    elif session.state == State.STARTING:
+        power.switched(session.pk, now)
+    elif session.state == State.RUNNING:
+        power.runs(session.pk, session.started_at or now, now)
+    elif session.state == State.PAUSED:
+        power.pauses(session.pk, now)
+    elif session.state in TERMINAL:
+        power.release(session.pk, now)
+
+
+def _event(session: DeviceSession, before: State, by: str, proof: str) -> AuditEvent:
     data: dict[str, Any] = {"from": before, "to": session.state}
     if proof:
         data["proof"] = proof
@@ -159,4 +216,4 @@ def _audit(session: DeviceSession, before: State, by: str, proof: str) -> None:
         data["ends_at"] = session.ends_at.isoformat()
     if session.delivered_s is not None:
         data["delivered_s"] = session.delivered_s
-    audit.write(f"session_{session.state}", actor=by, session=session.pk, device=session.device_id, **data)
+    return audit.event(f"session_{session.state}", actor=by, session=session.pk, device=session.device_id, **data)

@@ -9,8 +9,7 @@ from hygate.numbers import Numbers
 from sessions_app.models import DeviceSession
 from sessions_app.states import Reason, State
 
-POWER_CHECK_S = 10
-LONGEST_POWER_WAIT_S = 30 * 60
+POWER_CHECK_S = 2
 TIMER_PROOF_SLACK_S = 5
 
 
@@ -46,6 +45,12 @@ def decide(session: DeviceSession, *, power_ok: bool, now: datetime, numbers: Nu
     if session.state == State.STOPPING and _past(timer_proof_at(session), now):
         return finish(session)
     return None
+
+
+def ends_plainly(session: DeviceSession, *, now: datetime, numbers: Numbers) -> bool:
+    """Nothing has happened to it but that its time is over."""
+    plain = session.state == State.RUNNING and session.paused_at is None and not session.reason
+    return plain and decide(session, power_ok=True, now=now, numbers=numbers) == Move(State.STOPPING)
 
 
 def _past(moment: datetime | None, now: datetime) -> bool:

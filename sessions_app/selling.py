@@ -11,12 +11,13 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from devices.energy.headroom import headroom
+from devices.energy.headroom import headroom, lock_sites, promise
 from devices.models import AccountStatus, Device, UsagePlan
-from hygate import audit, clock
+from hygate import audit, clock, clock_watch
 from hygate.models import SiteSettings
 from sessions_app import money
 from sessions_app.models import DeviceSession, Payment
+from sessions_app.payments import key_watch
 from sessions_app.payments.parameters import checkout_parameters
 from sessions_app.states import LIVE
 
@@ -33,7 +34,7 @@ class CannotBuy(Exception):
 
 @dataclass(frozen=True)
 class Availability:
-    """``free``, or why not: busy, maintenance, blocked, offline, no_power, not_for_sale, disabled.
+    """``free``, or why not: busy, maintenance, blocked, offline, clock, no_payment, no_power, not_for_sale, disabled.
 
     ``until``: when it may be free, if known.
     """
@@ -57,6 +58,10 @@ def availability(device: Device, now: datetime) -> Availability:
         return Availability("not_for_sale")
     if not _reachable(device, now) or device.must_be_off_since is not None:
         return Availability("offline")
+    if clock_watch.stops_starts():
+        return Availability("clock")
+    if key_watch.closes_sales():
+        return Availability("no_payment")
     if not headroom(device, now).ok:
         return Availability("no_power")
     return Availability("free")
@@ -82,6 +87,7 @@ def hold_slot(*, device: Device, plan: UsagePlan) -> DeviceSession:
     """
     try:
         with transaction.atomic():
+            lock_sites([device])
             locked = Device.objects.select_for_update(of=("self",)).select_related("location", "account")
             return _hold(locked.get(pk=device.pk), plan)
     except IntegrityError as error:
@@ -125,6 +131,7 @@ def _hold(device: Device, plan: UsagePlan) -> DeviceSession:
         checkout_key=f"order:{session.reference}-1:checkout:1",
         due_at=now + timedelta(seconds=settings.NUMBERS.lease_stripe_s),
     )
+    promise(device, plan, session.pk, now)
     label = f"{device.name}: {plan.name}"
     payment.checkout_params = json.dumps(
         checkout_parameters(payment, session.reference, token=token, label=label, now=now)

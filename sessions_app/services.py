@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from devices.energy.headroom import headroom
+from devices.energy import headroom as power
 from devices.relays.commands import retry_now
 from hygate import audit, clock
 from hygate.due import wake
 from sessions_app.models import DeviceSession, Payment
-from sessions_app.moves import POWERED, transition
+from sessions_app.moves import POWERED, may_start, transition
 from sessions_app.rules import Move
 from sessions_app.states import LIVE, PaymentStatus, Reason, State
 
@@ -34,7 +34,8 @@ def start_now(session: DeviceSession) -> bool:
         if fresh.state != State.GRACE:
             return False
         audit.write("start_now", actor="guest", session=fresh.pk, device=fresh.device_id)
-        ok = headroom(fresh.device, now).ok
+        power.lock_sites([fresh.device])
+        ok = may_start(fresh, now)
         return transition(fresh, Move(State.STARTING if ok else State.WAITING_FOR_POWER), now=now, by="guest")
 
     return _locked(session, move)

@@ -16,6 +16,7 @@ from hygate.due.row import Due
 from hygate.models import Severity
 
 POISON_AFTER = 5
+LONGEST_WAIT_S = 2.0
 MOST_ERRORS = 1000
 """Counting stops here: a row that must go off may fail for days."""
 log = structlog.get_logger(__name__)
@@ -44,9 +45,12 @@ def run(handler: Handler, claims: Sequence[Claim]) -> None:
 
 
 def _wait_for(claims: Sequence[Claim]) -> None:
-    """The sweep claims a second ahead; the last fraction is waited out here."""
+    """The sweep claims a second ahead; the last fraction is waited out here.
+
+    Never longer, even if whoever claimed them has another clock: a row that comes too early just waits for its moment.
+    """
     latest = max(one.due_at for one in claims)
-    clock.sleep((latest - clock.now()).total_seconds())
+    clock.sleep(min((latest - clock.now()).total_seconds(), LONGEST_WAIT_S))
 
 
 def _note_unexpected(handler: Handler, one: Claim) -> None:

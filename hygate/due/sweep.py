@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import close_old_connections
 from django.db.utils import DatabaseError
 
-from hygate import alerts, clock, sealing
+from hygate import alerts, clock, clock_watch, sealing
 from hygate.due.claims import Claim, claim, hand_back
 from hygate.due.registry import Handler, Queue, handler_for, handlers
 from hygate.due.running import run
@@ -58,12 +58,14 @@ def _seal() -> None:
         log.exception("sealing.failed")
 
 
-def wake_rows(label: str, pks: Sequence[int]) -> None:
-    """Claim and advance, here and now, those of the named rows that are due."""
+def wake_rows(label: str, pks: Sequence[int], dispatch: Dispatch = run) -> None:
+    """Claim and advance those of the named rows that are due: one chunk here and now, ``dispatch`` takes the others."""
     handler = handler_for(label)
     claims = claim(handler, limit=BATCH, pks=pks)
-    for chunk in chunks(claims, handler.chunk):
-        run(handler, chunk)
+    own, *others = chunks(claims, handler.chunk) or [[]]
+    for chunk in others:
+        _dispatch(dispatch, handler, chunk)
+    run(handler, own)
 
 
 def chunks(claims: Sequence[Claim], most: int) -> list[list[Claim]]:
@@ -120,6 +122,7 @@ class FallbackSweep:
         self._beaten_at = -WORKER_BEAT_S
         self._watching_since = clock.now()
         self._alarmed: bool | None = None
+        self._clock_watch = clock_watch.Watch()
 
     def start(self) -> None:
         run_here_with(self._wake_here)
@@ -140,13 +143,23 @@ class FallbackSweep:
 
     def _look(self) -> None:
         close_old_connections()
+        self._look_at_clock()
         if time.monotonic() - self._beaten_at > WORKER_BEAT_S:
-            beat(f"worker:{self._name}")
+            beat(f"worker:{self._name}", process=clock_watch.PROCESS)
             self._beaten_at = time.monotonic()
         silence_s = silent_for_s()
         if silence_s > settings.NUMBERS.sweep_silence_s:
             sweep(self._run_here)
         self._tell(silence_s)
+
+    def _look_at_clock(self) -> None:
+        """Whatever goes wrong in it but the database, the sweep goes on."""
+        try:
+            self._clock_watch.look_if_due()
+        except DatabaseError:
+            raise
+        except Exception:
+            log.exception("clock.failed")
 
     def _tell(self, silence_s: float) -> None:
         """Where there is a broker, beat sweeps; say so when it does not, and when it does again.
@@ -174,16 +187,16 @@ class FallbackSweep:
         self._alarmed = silent
 
     def _wake_here(self, label: str, pks: list[int]) -> None:
-        self._pools[handler_for(label).queue].submit(_woken, label, pks)
+        self._pools[handler_for(label).queue].submit(_woken, label, pks, self._run_here)
 
     def _run_here(self, handler: Handler, chunk: list[Claim]) -> None:
         self._pools[handler.queue].submit(run, handler, chunk)
 
 
-def _woken(label: str, pks: list[int]) -> None:
+def _woken(label: str, pks: list[int], dispatch: Dispatch) -> None:
     """``wake_rows`` on a thread whose exceptions nobody would see: the sweep finds the rows anyway."""
     try:
-        wake_rows(label, pks)
+        wake_rows(label, pks, dispatch)
     except DatabaseError as error:
         log.warning("wakeup.database", error=type(error).__name__)
         close_old_connections()

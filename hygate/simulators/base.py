@@ -14,14 +14,16 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict, dataclass, field
+from email.utils import formatdate
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from aiohttp import web
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Action = Literal["status", "body", "delay", "hang_before", "act_then_hang", "drop", "act_then_drop", "kill"]
-ACTIONS: tuple[str, ...] = ("status", "body", "delay", "hang_before", "act_then_hang", "drop", "act_then_drop", "kill")
+Action = Literal["status", "body", "delay", "hang_before", "act_then_hang", "drop", "act_then_drop", "drip", "kill"]
+ACTIONS: tuple[str, ...] = get_args(Action)
+DRIP_S = 0.5
 FOREVER = -1
 DEFAULT_HANG_S = 30.0
 T = TypeVar("T")
@@ -52,7 +54,8 @@ class Fault:
     ``times``: how many requests it hits (-1 = until cleared). ``skip``: how many matching requests pass first.
     ``status``/``body`` answer at once without acting. ``delay`` waits ``seconds``, then acts. ``hang_before`` waits
     and cuts without acting (``act_after_s``: acts that late although the caller has gone). ``act_then_hang`` acts,
-    waits, cuts. ``drop``/``act_then_drop`` cut at once. ``kill`` sends SIGKILL to ``pid`` before or after acting.
+    waits, cuts. ``drop``/``act_then_drop`` cut at once. ``drip`` does not act and sends a body that is never whole, a
+    byte each half second, for ``seconds``. ``kill`` sends SIGKILL to ``pid`` before or after acting.
     """
 
     on: str
@@ -116,6 +119,7 @@ class Simulator:
         self.clock = clock
         self.ledger = Ledger(clock)
         self.faults = Faults()
+        self.date_skew_s = 0.0
         self._background: set[asyncio.Task[Any]] = set()
 
     # -- to be given by the subclass
@@ -146,7 +150,9 @@ class Simulator:
         app.router.add_post("/_ctl/faults", self._post_fault)
         app.router.add_get("/_ctl/faults", self._get_faults)
         app.router.add_delete("/_ctl/faults", self._delete_faults)
+        app.router.add_post("/_ctl/date", self._post_date)
         self.add_routes(app)
+        app.on_response_prepare.append(self._date)
         app.on_startup.append(self._startup)
         app.on_cleanup.append(self._cleanup)
         return app
@@ -170,6 +176,18 @@ class Simulator:
         fault = self.faults.add(await control_body(request))
         return web.json_response(asdict(fault))
 
+    async def _post_date(self, request: web.Request) -> web.Response:
+        """``{"skew_s": seconds}``: by how much the ``Date`` of every answer is ahead of the simulator's clock."""
+        spec = await control_body(request)
+        try:
+            self.date_skew_s = float(spec.get("skew_s", 0))
+        except (TypeError, ValueError) as error:
+            raise ControlError("skew_s must be a number of seconds") from error
+        return web.json_response({"skew_s": self.date_skew_s})
+
+    async def _date(self, _request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = formatdate(self.clock() + self.date_skew_s, usegmt=True)
+
     async def _delete_faults(self, _request: web.Request) -> web.Response:
         self.faults.clear()
         return web.json_response({})
@@ -192,6 +210,8 @@ class Simulator:
         if fault.do == "delay":
             await asyncio.sleep(fault.seconds)
             return await handler(request)
+        if fault.do == "drip":
+            return await drip(fault, request)
         if fault.do == "kill":
             return await self._kill(fault, request, handler)
         if fault.do.startswith("act_then"):
@@ -222,6 +242,19 @@ def faulty_answer(fault: Fault) -> web.Response:
     if isinstance(fault.body, str):
         return web.Response(text=fault.body, status=status, headers={"Content-Type": "text/html", **fault.headers})
     return web.json_response(fault.body, status=status, headers=fault.headers)
+
+
+async def drip(fault: Fault, request: web.Request) -> web.StreamResponse:
+    """An answer that begins at once and does not end while the caller listens."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    try:
+        await response.prepare(request)
+        for _ in range(int(fault.seconds / DRIP_S)):
+            await response.write(b" ")
+            await asyncio.sleep(DRIP_S)
+    except ConnectionError:
+        return response  # the caller has gone, as it should
+    return cut(request)
 
 
 def cut(request: web.Request) -> web.StreamResponse:

@@ -173,6 +173,22 @@ def reason(kind: str, scanned: Scanned) -> Why:
             _("We sell only what answers"),
             _("It is often back within minutes. %(rest)s") % {"rest": nothing},
         ),
+        "clock": Why(
+            "unreachable",
+            "clock",
+            _("Not for sale"),
+            _("We cannot sell time on %(device)s right now.") % names,
+            _("Our clock has to be right first"),
+            _("The people here have been told. %(rest)s") % {"rest": nothing},
+        ),
+        "no_payment": Why(
+            "unreachable",
+            "card",
+            _("Not for sale"),
+            _("We cannot take payments for %(device)s right now.") % names,
+            _("Our payment service has to work first"),
+            _("The people here have been told. %(rest)s") % {"rest": nothing},
+        ),
         "no_power": Why(
             "no_power",
             "nobolt",

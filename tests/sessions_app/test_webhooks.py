@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from hygate import clock
 from sessions_app.models import WebhookEvent
 from sessions_app.states import State
 from tests.world import World, kinds_of
@@ -21,7 +22,7 @@ SECRET = "whsec_demo"
 
 
 def signed(body: bytes, *, secret: str = SECRET, at: float | None = None) -> str:
-    stamp = int(time.time() if at is None else at)
+    stamp = int(clock.now().timestamp() if at is None else at)
     digest = hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={stamp},v1={digest}"
 

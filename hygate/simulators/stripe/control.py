@@ -129,8 +129,7 @@ class Control:
         return public(intent)
 
     def webhooks(self, _identifier: str, spec: Json) -> Json:
-        self._webhooks.habits.change(spec)
-        self._webhooks.wake()
+        self._webhooks.change(spec)
         habits: Json = self._webhooks.report()["habits"]
         return habits
 

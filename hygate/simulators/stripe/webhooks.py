@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import aiohttp
 
@@ -80,6 +80,7 @@ class Webhooks:
         self, books: Books, habits: Habits, *, exact_now: Callable[[], float], sign_now: Callable[[], float]
     ) -> None:
         self._books, self.habits = books, habits
+        self.by_order: dict[str, Habits] = {}
         self._now, self._sign_now = exact_now, sign_now
         self.waiting: dict[str, Json] = {}
         self.history: list[Json] = []
@@ -91,34 +92,49 @@ class Webhooks:
 
     # -- making events
 
+    def change(self, spec: Json) -> None:
+        """New habits for all deliveries, or with ``order`` for those of one of the merchant's orders only."""
+        spec = dict(spec)
+        order = spec.pop("order", None)
+        if order is None:
+            self.habits.change(spec)
+        else:
+            self.by_order.setdefault(str(order), replace(self.habits)).change(spec)
+        self.wake()
+
+    def _habits_for(self, thing: Json) -> Habits:
+        order = (thing.get("metadata") or {}).get("order")
+        return self.by_order.get(str(order), self.habits)
+
     def emit(self, kind: str, thing: Json) -> None:
-        if not self.habits.create:
+        habits = self._habits_for(thing)
+        if not habits.create:
             return
         event = event_object(kind, thing, now=self._books.now(), request=dict(self.request))
         self._books.events[event["id"]] = event
         self._books.touch()
-        if self.habits.url and (self.habits.only is None or kind in self.habits.only):
-            self._queue(event)
+        if habits.url and (habits.only is None or kind in habits.only):
+            self._queue(event, habits)
         self.wake()
 
-    def _queue(self, event: Json) -> None:
+    def _queue(self, event: Json, habits: Habits) -> None:
         event["pending_webhooks"] = 1
-        if self.habits.is_dropped():
+        if habits.is_dropped():
             self._keep(
                 {"id": new_id("whd"), "event": event["id"], "type": event["type"], "state": "dropped", "attempts": []}
             )
             return
-        due = self._now() + self.habits.delay_s + self._reordering()
-        for payload in self._payloads(event):
-            for _ in range(self.habits.duplicate):
+        due = self._now() + habits.delay_s + self._reordering(habits)
+        for payload in self._payloads(event, habits):
+            for _ in range(habits.duplicate):
                 self._add(event, payload, due)
 
-    def _payloads(self, event: Json) -> list[str]:
-        if not (self.habits.thin or self.habits.both):
+    def _payloads(self, event: Json, habits: Habits) -> list[str]:
+        if not (habits.thin or habits.both):
             return [event["id"]]
         thin = thin_event_object(event)
         self._books.thin_events[thin["id"]] = thin
-        return [event["id"], thin["id"]] if self.habits.both else [thin["id"]]
+        return [event["id"], thin["id"]] if habits.both else [thin["id"]]
 
     def _add(self, event: Json, payload: str, due: float) -> None:
         now = self._now()
@@ -128,10 +144,10 @@ class Webhooks:
         }  # fmt: skip
         self.waiting[delivery["id"]] = delivery
 
-    def _reordering(self) -> float:
-        if not self.habits.reorder:
+    def _reordering(self, habits: Habits) -> float:
+        if not habits.reorder:
             return 0.0
-        now, window = self._now(), self.habits.reorder_window_s
+        now, window = self._now(), habits.reorder_window_s
         if now - self._burst_began > window:
             self._burst_began, self._burst_count = now, 0
         self._burst_count += 1
