@@ -14,7 +14,7 @@ from hygate import audit, clock
 from hygate.due import Claim, released, still_mine
 from sessions_app.models import DeviceSession, Payment
 from sessions_app.moves import transition
-from sessions_app.payments import alerts, checkout, settlement, settling
+from sessions_app.payments import alerts, checkout, key_watch, settlement, settling
 from sessions_app.payments.budget import reserve_read
 from sessions_app.payments.gateway import (
     AmountTooSmall,
@@ -61,6 +61,7 @@ def _advance_one(payment: Payment) -> None:
         if isinstance(error, ProviderFailed):
             checkout.leave_key(payment)
         _later(payment, error, now)
+        key_watch.note(error)
 
 
 def _mine(payment: Payment) -> QuerySet[Payment]:
@@ -70,7 +71,7 @@ def _mine(payment: Payment) -> QuerySet[Payment]:
 
 def _create(payment: Payment) -> None:
     checkout.create(payment)
-    _mine(payment).update(**released(clock.now()), attempts=0)
+    _mine(payment).update(**released(clock.now()), attempts=0, last_error="")
 
 
 def _read(payment: Payment) -> None:
@@ -193,9 +194,9 @@ def _capture_lost(payment: Payment, why: str) -> None:
         if not moved:
             return
         audit.write("capture_failed", session=session.pk, payment=payment.pk, error=why)
-        alerts.capture_lost(payment)
         if session.state in (State.RUNNING, State.PAUSED):
             transition(session, Move(State.STOPPING, Reason.PAYMENT_FAILED), now=now)
+        alerts.capture_lost(payment)
 
 
 def _later(payment: Payment, error: PaymentError, now: datetime) -> None:

@@ -20,6 +20,10 @@ def refund_failed(refund: Refund) -> None:
     )
 
 
+def refund_made_good(refund: Refund) -> None:
+    close_alert(f"refund:{refund.pk}")
+
+
 def capture_lost(payment: Payment) -> None:
     raise_alert(
         f"capture:{payment.pk}",
@@ -76,14 +80,17 @@ def money_agrees(payment: Payment) -> None:
     close_alert(f"differs:{payment.pk}")
 
 
-def stripe_key_refused() -> None:
+def stripe_key_refused(*, right_missing: bool) -> None:
+    todo = "Make a new restricted key in Stripe and set HYGATE_STRIPE_KEY."
+    if right_missing:
+        todo = "Add the missing right to the restricted key in Stripe; Settings → Stripe names what can be tested."
     raise_alert(
         "stripe:key",
         kind="stripe_key",
-        title="Stripe refuses the key",
-        advice="Nothing can be sold and refunds wait. Make a new restricted key in Stripe and set HYGATE_STRIPE_KEY.",
+        title="The Stripe key lacks a right" if right_missing else "Stripe refuses the key",
+        advice=f"Nothing can be sold and refunds wait. {todo}",
         severity=Severity.ERROR,
-        help_anchor="key-refused",
+        help_anchor="right-missing" if right_missing else "key-refused",
     )
 
 

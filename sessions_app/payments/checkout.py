@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import threading
+from datetime import timedelta
 
+from django.conf import settings
 from django.db import transaction
 
 from hygate import audit, clock
 from sessions_app.models import Payment
-from sessions_app.payments import settling
+from sessions_app.payments import key_watch, settling
 from sessions_app.payments.gateway import Checkout, PaymentError, ProviderFailed, RequestRefused
 from sessions_app.payments.parameters import with_fresh_expiry
 from sessions_app.payments.providers import gateway
+
+MOST_AT_ONCE = 4
+"""Of a web process's eight threads, so many may wait for Stripe: the others go on showing pages when it is slow."""
+_places = threading.BoundedSemaphore(MOST_AT_ONCE)
 
 
 class CheckoutUnavailable(Exception):
@@ -23,6 +30,8 @@ def open_checkout(payment: Payment) -> str:
     payment.refresh_from_db()
     if payment.checkout_id:
         return payment.checkout_url
+    if not _places.acquire(blocking=False):
+        raise CheckoutUnavailable("too many guests wait for Stripe")
     try:
         made = create(payment)
     except RequestRefused as error:
@@ -31,7 +40,11 @@ def open_checkout(payment: Payment) -> str:
     except PaymentError as error:
         if isinstance(error, ProviderFailed):
             leave_key(payment)
+        Payment.objects.filter(pk=payment.pk, checkout_id__isnull=True).update(last_error=error.name)
+        key_watch.note(error)
         raise CheckoutUnavailable(str(error)) from error
+    finally:
+        _places.release()
     return made.url
 
 
@@ -51,11 +64,15 @@ def leave_key(payment: Payment) -> None:
 
 
 def create(payment: Payment) -> Checkout:
-    """Create the Checkout Session with the stored key and parameters, and remember it. May be repeated at will."""
+    """Create the Checkout Session with the stored key and parameters, and remember it. May be repeated at will.
+
+    From now on there is something to read: the reconciler's first look is one period away, not the lease of this call.
+    """
     made = gateway().create_checkout(json.loads(payment.checkout_params), key=payment.checkout_key)
+    first_look = clock.now() + timedelta(seconds=settings.NUMBERS.recon_s)
     with transaction.atomic():
         first = Payment.objects.filter(pk=payment.pk, checkout_id__isnull=True).update(
-            checkout_id=made.id, checkout_url=made.url
+            checkout_id=made.id, checkout_url=made.url, due_at=first_look, last_error=""
         )
         if first:
             audit.write(

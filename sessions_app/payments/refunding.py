@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
 from hygate import clock
 from hygate.due import Claim, released, still_mine
 from sessions_app.models import Payment, Refund
-from sessions_app.payments import alerts, importing, refunds
+from sessions_app.payments import alerts, importing, key_watch, refunds
 from sessions_app.payments.gateway import PaymentError, ProviderFailed, RefundFacts, RequestRefused
 from sessions_app.payments.providers import gateway
 from sessions_app.payments.rules import back_off
 from sessions_app.states import RefundStatus
 
-KEY_LIVES_S = 23 * 3600
 FAILURES_PER_KEY = 2
 
 
@@ -42,7 +42,8 @@ def _ask(refund: Refund) -> RefundFacts:
     if refund.stripe_id:
         return gateway().read_refund(refund.stripe_id)
     now = clock.now()
-    stale = refund.requested_at is not None and now - refund.requested_at > timedelta(seconds=KEY_LIVES_S)
+    key_lives = timedelta(seconds=settings.NUMBERS.stripe_key_lives_s)
+    stale = refund.requested_at is not None and now - refund.requested_at > key_lives
     if stale or (refund.last_error == ProviderFailed.name and refund.attempts % FAILURES_PER_KEY == 0):
         for ref, facts in gateway().refunds_of(payment.intent_id):
             if ref == str(refund.pk):
@@ -81,3 +82,4 @@ def _later(refund: Refund, error: PaymentError) -> None:
     Refund.objects.filter(pk=refund.pk, claim_token=refund.claim_token).update(
         attempts=F("attempts") + 1, last_error=error.name, **released(at)
     )
+    key_watch.note(error)

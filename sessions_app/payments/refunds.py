@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -9,6 +10,7 @@ from django.conf import settings
 from hygate import audit
 from hygate.due import released
 from sessions_app.models import Payment, Refund
+from sessions_app.payments import alerts
 from sessions_app.payments.gateway import RefundFacts
 from sessions_app.states import PaymentStatus, RefundStatus
 
@@ -63,6 +65,17 @@ def recount(payment: Payment, now: datetime) -> None:
     Payment.objects.filter(pk=payment.pk).update(
         refund_promised_minor=promised, refunded_minor=refunded, status=payment.status
     )
+    for row in _made_good(rows):
+        alerts.refund_made_good(row)
+
+
+def _made_good(rows: Sequence[Refund]) -> Iterator[Refund]:
+    """Failed refunds whose amount went back by later ones: nothing is left to do about them."""
+    for failed in rows:
+        if failed.status == RefundStatus.FAILED:
+            later = (row for row in rows if row.pk > failed.pk and row.status == RefundStatus.SUCCEEDED)
+            if sum(row.amount_minor for row in later) >= failed.amount_minor:
+                yield failed
 
 
 def _shrink(row: Refund, over: int, now: datetime) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db.models import Case, F, When
@@ -24,7 +26,19 @@ def want_capture(session: DeviceSession, now: datetime) -> None:
 
 def settle_session(session: DeviceSession, now: datetime, *, by: str) -> None:
     """Rules 1 to 4: charge for what was delivered, give back the rest. Never waits for OFF to be confirmed."""
-    orders = list(session.payments.select_for_update().order_by("id"))
+    _settle_orders(session, list(session.payments.select_for_update().order_by("id")), now, by=by)
+
+
+def settle_sessions(sessions: Sequence[DeviceSession], now: datetime, *, by: str) -> None:
+    """``settle_session`` for many, their orders locked together in one order."""
+    orders = defaultdict(list)
+    for order in Payment.objects.select_for_update().filter(session__in=sessions).order_by("id"):
+        orders[order.session_id].append(order)
+    for session in sessions:
+        _settle_orders(session, orders[session.pk], now, by=by)
+
+
+def _settle_orders(session: DeviceSession, orders: Sequence[Payment], now: datetime, *, by: str) -> None:
     keeps = money.charges([(order.amount_minor, order.duration_s) for order in orders], session.delivered_s or 0)
     for order, kept in zip(orders, keeps, strict=True):
         charge = order.amount_minor if _keeps_all(session) else kept
@@ -55,7 +69,8 @@ def settle_order(order: Payment, charge_minor: int, now: datetime, *, session: D
         currency=order.currency,
     )
     owe_back(order, now, reason=session.reason or "unused")
-    wake(order)
+    if due:
+        wake(order)
 
 
 def owe_back(order: Payment, now: datetime, *, reason: str) -> Refund | None:

@@ -62,7 +62,7 @@ def apply(payment_id: int, checkout: Checkout, *, by: str, asked_at: datetime) -
         )
         payment = Payment.objects.select_for_update().get(pk=payment_id)
         said = verdict(payment, checkout)
-        Payment.objects.filter(pk=payment.pk).update(checked_at=now)
+        Payment.objects.filter(pk=payment.pk).update(checked_at=now, last_error="")
         if payment.status == PaymentStatus.PENDING:
             _settle_pending(payment, session, checkout, said, now, by=by, asked_at=asked_at)
         elif payment.status == PaymentStatus.AUTHORIZED and said == Verdict.CANCELED:
@@ -193,7 +193,11 @@ def _unfunded(payment: Payment, session: DeviceSession, said: Verdict, now: date
 
 
 def _hold_lost(payment: Payment, session: DeviceSession, now: datetime) -> None:
-    """The bank or someone at Stripe cancelled the hold before it was captured: the session ends, nothing is charged."""
+    """The bank or someone at Stripe cancelled the hold before it was captured: the session ends, nothing is charged.
+
+    What was already delivered is a loss, and a person is told of it.
+    """
+    lost = payment.capture_wanted_at is not None and payment.charge_minor != 0
     Payment.objects.filter(pk=payment.pk).update(
         status=PaymentStatus.VOIDED, failure="canceled", charge_minor=0, due_at=None, closed_at=now
     )
@@ -201,6 +205,8 @@ def _hold_lost(payment: Payment, session: DeviceSession, now: datetime) -> None:
     if session.is_live and session.state not in (State.HELD, State.STOPPING):
         stops = session.state in (State.RUNNING, State.PAUSED)
         transition(session, Move(State.STOPPING if stops else State.CANCELLED, Reason.PAYMENT_FAILED), now=now)
+    if lost:
+        alerts.capture_lost(payment)
 
 
 def refuse(payment: Payment, error: RequestRefused) -> None:

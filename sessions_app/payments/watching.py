@@ -15,7 +15,7 @@ from django.db import transaction
 from hygate import clock
 from hygate.due import Claim, released, still_mine
 from sessions_app.models import Payment, StripeWatch
-from sessions_app.payments import alerts, comparing, inbox
+from sessions_app.payments import alerts, comparing, inbox, key_watch
 from sessions_app.payments.budget import reserve_read
 from sessions_app.payments.gateway import KeyRefused, PaymentError, RequestRefused
 from sessions_app.payments.providers import gateway
@@ -41,9 +41,9 @@ def advance(claims: Sequence[Claim]) -> None:
         try:
             due_at = _look(watch, now)
         except PaymentError as error:
-            if isinstance(error, KeyRefused):
-                alerts.stripe_key_refused()
-            due_at = now + timedelta(seconds=AFTER_ERROR_S)
+            key_watch.note(error)
+            refused = isinstance(error, KeyRefused)
+            due_at = key_watch.look_again_at(now) if refused else now + timedelta(seconds=AFTER_ERROR_S)
             StripeWatch.objects.filter(still_mine(claims)).update(last_error=error.name, **released(due_at))
             continue
         StripeWatch.objects.filter(still_mine(claims)).update(last_error="", **released(due_at))
@@ -52,10 +52,10 @@ def advance(claims: Sequence[Claim]) -> None:
 def _look(watch: StripeWatch, now: datetime) -> datetime:
     if not settings.STRIPE_KEY:
         return now + timedelta(seconds=EVENTS_EVERY_S)
-    if watch.events_due_at is None or watch.events_due_at <= now:
+    if watch.key_status or watch.events_due_at is None or watch.events_due_at <= now:
         follow_events(watch)
         watch.events_due_at = now + timedelta(seconds=EVENTS_EVERY_S)
-        alerts.stripe_answers()
+        key_watch.note_answer()
     if watch.compare_since is not None or watch.compare_due_at is None or watch.compare_due_at <= now:
         compare(watch, now)
     StripeWatch.objects.filter(pk=watch.pk).update(
@@ -67,6 +67,8 @@ def _look(watch: StripeWatch, now: datetime) -> datetime:
     )
     if watch.compare_since is not None:
         return now + timedelta(seconds=1)
+    if key_watch.closes_sales():
+        return key_watch.look_again_at(now)
     assert watch.compare_due_at is not None
     return min(watch.events_due_at, watch.compare_due_at)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hygate.models import Alert, AuditEvent
 from sessions_app import selling, services
 from sessions_app.models import DeviceSession, Payment, Refund, StripeWatch, WebhookEvent
+from sessions_app.payments import checkout, settling
 from sessions_app.payments.checkout import CheckoutUnavailable, open_checkout
 from sessions_app.states import PaymentStatus, Reason, RefundStatus, State
 from tests.world import World, kinds_of
@@ -98,6 +100,18 @@ def test_a_hold_cancelled_at_the_bank_during_the_grace_never_starts(world: World
     session.refresh_from_db()
     assert (session.state, session.reason) == (State.CANCELLED, Reason.PAYMENT_FAILED)
     assert world.switched() == []
+    assert not Alert.objects.filter(kind="capture_failed").exists()
+
+
+def test_a_hold_that_the_bank_s_news_calls_gone_while_power_is_on_is_told_to_a_person(world: World) -> None:
+    world.fault(world.stripe_server, on="payment_intents.capture", do="drop", times=3)
+    session = running(world)
+    world.ctl(world.stripe_server, "POST", f"/_ctl/payment_intents/{intent_of(world)}/cancel")
+    settling.settle(session.payments.get().pk, by="webhook")
+    world.go(60)
+    session.refresh_from_db()
+    assert (session.state, session.reason) == (State.CANCELLED, Reason.PAYMENT_FAILED)
+    assert Alert.objects.filter(kind="capture_failed").count() == 1
 
 
 # -- refunds
@@ -156,6 +170,33 @@ def test_a_refund_that_fails_raises_one_alert_and_can_be_owed_again(world: World
     assert refund.status == RefundStatus.FAILED
     assert Alert.objects.filter(kind="refund_failed").count() == 1
     assert session.payments.get().refund_promised_minor == 0
+
+
+def test_the_alert_about_a_failed_refund_closes_when_its_amount_went_back(world: World) -> None:
+    world.ctl(world.stripe_server, "POST", "/_ctl/refunds", {"mode": "failed"})
+    session = running(world)
+    stop_after(world, session, 10.2)
+    world.go(120)
+    failed = Alert.objects.get(kind="refund_failed")
+    world.ctl(world.stripe_server, "POST", "/_ctl/refunds", {"mode": "succeeded"})
+    order = session.payments.get()
+    for amount_minor, is_open in ((100, True), (25, False)):
+        Refund.objects.create(payment=order, amount_minor=amount_minor, reason="staff", due_at=world.now)
+        world.go(10)
+        failed.refresh_from_db()
+        assert (failed.closed_at is None) is is_open
+
+
+def test_a_refund_s_key_is_not_used_longer_than_stripe_keeps_it(world: World) -> None:
+    """Stripe made the refund at the first call, twenty-five hours ago, and has forgotten that call's key."""
+    session = running(world)
+    world.fault(world.stripe_server, on="refunds.create", do="act_then_drop", times=1)
+    stop_after(world, session, 10.2)
+    world.go(0)
+    world.manual.set(world.now + timedelta(hours=25))
+    world.go(60)
+    assert [entry for entry in world.money() if entry[0] == "refunded"] == [("refunded", 125)]
+    assert Refund.objects.get().status == RefundStatus.SUCCEEDED
 
 
 def test_a_refund_made_in_stripe_s_own_dashboard_is_imported_by_its_webhook(world: World) -> None:
@@ -248,6 +289,26 @@ def test_a_price_below_stripe_s_minimum_is_never_offered_for_payment(world: Worl
     plan = world.add_plan(world.device, price_minor=49)
     with pytest.raises(selling.CannotBuy):
         world.hold(plan=plan)
+
+
+def test_a_payment_nobody_tells_of_is_found_one_period_after_its_page_was_opened(world: World, settings: Any) -> None:
+    settings.NUMBERS = replace(settings.NUMBERS, recon_s=3)
+    session = world.buy()
+    world.go(3.5)
+    assert session.payments.get().settled_by == "reconciler"
+
+
+def test_guests_beyond_those_who_may_wait_for_stripe_are_told_at_once(world: World) -> None:
+    session = world.hold()
+    taken = [checkout._places.acquire(blocking=False) for _ in range(checkout.MOST_AT_ONCE)]
+    try:
+        assert all(taken)
+        with pytest.raises(CheckoutUnavailable):
+            open_checkout(session.payments.get())
+    finally:
+        for _ in taken:
+            checkout._places.release()
+    assert open_checkout(session.payments.get()).startswith("http")
 
 
 # -- late funds

@@ -571,6 +571,53 @@ def test_thin_event_points_at_the_object(hooked: Rig, receiver: Receiver) -> Non
         hooked.client.construct_event(body, header, SECRET)
 
 
+def paid(rig: Rig, name: str) -> stripe.checkout.Session:
+    """A payment for the merchant's order of that name."""
+    named = {"metadata": {"order": name}, "payment_intent_data": {"metadata": {"order": name}}}
+    session = rig.client.v1.checkout.sessions.create(order(client_reference_id=name, **named))
+    rig.control(f"checkout/{session.id}/pay")
+    return session
+
+
+def orders_of(receiver: Receiver) -> list[str]:
+    return [json.loads(body)["data"]["object"]["metadata"]["order"] for body, _ in list(receiver.got)]
+
+
+def test_habits_of_one_order_leave_the_others_alone(hooked: Rig, receiver: Receiver) -> None:
+    hooked.control("webhooks", only=["checkout.session.completed"])
+    hooked.control("webhooks", order="order-lost", drop=True)
+    hooked.control("webhooks", order="order-twice", duplicate=2)
+    for name in ("order-lost", "order-twice", "order-plain"):
+        paid(hooked, name)
+    eventually(lambda: sorted(orders_of(receiver)) == ["order-plain", "order-twice", "order-twice"])
+    deliveries = hooked.http.get("/_ctl/webhooks").json()["deliveries"]
+    assert sorted(one["state"] for one in deliveries) == ["delivered", "delivered", "delivered", "dropped"]
+
+
+def test_habits_of_one_order_begin_as_those_of_all(hooked: Rig, receiver: Receiver) -> None:
+    hooked.control("webhooks", only=["checkout.session.completed"])
+    hooked.control("webhooks", order="order-slow", delay_s=60)
+    hooked.control("webhooks", only=None)
+    paid(hooked, "order-slow")
+    hooked.control("clock", advance_s=60)
+    eventually(lambda: receiver.types() == ["checkout.session.completed"])
+
+
+def test_no_event_is_made_for_an_order_that_shall_have_none(hooked: Rig, receiver: Receiver) -> None:
+    hooked.control("webhooks", order="order-silent", create=False)
+    paid(hooked, "order-silent")
+    paid(hooked, "order-plain")
+    eventually(lambda: "checkout.session.completed" in receiver.types())
+    events = hooked.client.v1.events.list({"limit": 100}).data
+    assert {event.data.object["metadata"]["order"] for event in events} == {"order-plain"}
+
+
+def test_an_unknown_habit_of_one_order_is_refused(hooked: Rig) -> None:
+    answer = hooked.http.post("/_ctl/webhooks", json={"order": "order-7", "dropp": True})
+    assert answer.status_code == 400
+    assert "dropp" in answer.json()["error"]
+
+
 # -- restart
 
 

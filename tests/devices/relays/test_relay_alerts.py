@@ -57,6 +57,28 @@ def test_a_silent_cloud_is_told_once_and_taken_back(world: World) -> None:
     assert opened("account_silent") == []
 
 
+def test_a_server_that_knows_no_account_is_told_ends_sales_and_is_taken_back(world: World) -> None:
+    world.fault(world.shelly_server, on="/device/all_status", do="status", status=404, times=-1)
+    world.go(200)
+    [alert] = opened("account_host")
+    assert "Copy the server" in alert.advice
+    assert world.availability() == "offline"
+    world.ctl(world.shelly_server, "DELETE", "/_ctl/faults")
+    world.go(60)
+    assert opened("account_host") == []
+    assert world.availability() == "free"
+
+
+@pytest.mark.parametrize("code", ["no_permissions", "DEVICE_INVALID_CHANNEL", "DEVICE_INVALID_MODE"])
+def test_a_relay_that_is_not_as_it_was_set_up_is_not_sold_again(world: World, code: str) -> None:
+    world.fault(world.shelly_server, on="switch_on", do="status", status=400, body={"error": code})
+    switch(world, on=True)
+    world.go(5)
+    [alert] = opened("blocked_not_as_set_up")
+    assert alert.device == world.device.pk
+    assert world.availability() == "blocked"
+
+
 def test_a_rate_limit_alarms_nobody(world: World) -> None:
     limited = {"isok": False, "errors": {"max_req": "Request limit reached!"}}
     world.fault(world.shelly_server, on="*", do="status", status=401, body=limited, times=6)
