@@ -1,0 +1,111 @@
+"""(b) The guest's pages under load, beside a bare view in the same process; their queries and their weight."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urljoin
+
+import httpx
+
+from tests.bench.results import Check, Finding, Series, none_of
+from tests.bench.site import Site
+from tests.bench.traffic import Traffic, read_page
+
+DEVICES, EACH = 100, 100
+CONNECTIONS = (1, 16, 64)
+BAR_AT, P99_BAR_S = 16, 0.1
+QUERIES_BAR, WEIGHT_BAR_KB = 3, 100
+ASSET = re.compile(r"""<(?:link|script|img)\b[^>]*?\b(?:href|src)="([^"]+)\"""")
+
+
+def run(folder: Path, *, quick: bool) -> Finding:
+    each, seconds = (10, 3) if quick else (EACH, 15)
+    finding = Finding(sizes={"sessions": DEVICES * each, "seconds": seconds, "connections": list(CONNECTIONS)})
+    site = Site(folder, settings="tests.bench.settings")
+    try:
+        site.start().enter()
+        addresses = _furnish(each)
+        _load(site, addresses, seconds, finding)
+        for name in ("/d/", "/session/"):
+            _look_closer(site, name, addresses[name], finding)
+    finally:
+        site.close()
+    return finding
+
+
+def _furnish(each: int) -> dict[str, str]:
+    """Half of the devices are free, half have a running session; answers one address of each kind."""
+    from devices.models import Device
+    from tests.bench import rows
+
+    rows.let_stripe_be()
+    accounts = rows.add_accounts("http://127.0.0.1:9", 1, run="pages", first_read=rows.at(time.time()))
+    rows.retire(accounts)
+    devices = rows.add_devices(accounts, [rows.Place(0, one) for one in range(DEVICES)], output=False)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)  # no simulator reads these: they stay online for the whole run
+    Device.objects.filter(account=accounts[0]).update(seen_at=tomorrow)
+    rows.add_plans(devices)
+    busy, free = devices[: DEVICES // 2], devices[DEVICES // 2 :]
+    rows.add_past_sessions(free, each=each)
+    past = rows.add_past_sessions(busy, each=each - 1)
+    running = rows.run_sessions(busy, [time.time() + 3600] * len(busy))
+    return {
+        "/d/": f"/d/{free[0].codes.get().code}/",
+        "/session/": f"/session/{running[0].token}/",
+        "bare": f"/bench/bare/{past[0].pk}/",
+    }
+
+
+def _load(site: Site, addresses: dict[str, str], seconds: int, finding: Finding) -> None:
+    for connections in CONNECTIONS:
+        found = {}
+        for name, address in addresses.items():
+            read_page(site.base_url + address, connections=connections, seconds=1)  # warm
+            found[name] = read_page(site.base_url + address, connections=connections, seconds=seconds)
+        bare = found.pop("bare")
+        finding.series.append(_series("bare view", connections, bare, bare))
+        for name, one in found.items():
+            finding.series.append(_series(f"hygate {name}", connections, one, bare))
+            finding.checks.append(none_of(f"answers other than 200, {name} at {connections}", one.bad))
+            if connections == BAR_AT:
+                finding.checks.append(Check(f"p99, {name} at {connections} connections", one.figures["p99"], P99_BAR_S))
+
+
+def _series(contender: str, connections: int, one: Traffic, bare: Traffic) -> Series:
+    facts = {"per second": one.per_s, "rate ÷ bare": round(one.per_s / bare.per_s, 3), "by": one.tool}
+    return Series(contender, f"{connections} connections", one.figures, facts=facts)
+
+
+def _look_closer(site: Site, name: str, address: str, finding: Finding) -> None:
+    finding.checks.append(Check(f"queries, {name}", _queries(address), QUERIES_BAR, unit=""))
+    finding.checks.append(
+        Check(f"page with its assets, {name}", _weight_kb(site.base_url + address), WEIGHT_BAR_KB, "kB")
+    )
+
+
+def _queries(address: str) -> float:
+    """What the second visit asks of the database."""
+    from django.db import connection
+    from django.test import Client
+    from django.test.utils import CaptureQueriesContext
+
+    client = Client(SERVER_NAME="127.0.0.1")
+    client.get(address)
+    with CaptureQueriesContext(connection) as asked:
+        answer = client.get(address)
+    assert answer.status_code == 200, f"The page answered {answer.status_code}"
+    return float(len(asked))
+
+
+def _weight_kb(url: str) -> float:
+    """Bytes on the wire for the page and everything it loads, each once, as a browser asks for them."""
+    with httpx.Client(timeout=10) as client:
+        page = client.get(url)
+        total = page.num_bytes_downloaded
+        for asset in sorted({urljoin(url, one) for one in ASSET.findall(page.text) if not one.startswith("data:")}):
+            answer = client.get(asset)
+            total += answer.num_bytes_downloaded if answer.status_code == 200 else 0
+    return round(total / 1000, 1)

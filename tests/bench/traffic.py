@@ -1,0 +1,69 @@
+"""Many readers of one page: by wrk where it is installed, else by an event loop of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+
+import aiohttp
+
+from tests.bench.figures import summary
+
+SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+LATENCY = re.compile(r"^\s+(50|75|90|99)%\s+([\d.]+)(us|ms|s|m)\s*$", re.MULTILINE)
+RATE = re.compile(r"^Requests/sec:\s+([\d.]+)$", re.MULTILINE)
+COUNT = re.compile(r"^\s*(\d+) requests in", re.MULTILINE)
+BAD = re.compile(r"^\s*Non-2xx or 3xx responses: (\d+)$", re.MULTILINE)
+SOCKET = re.compile(r"^\s*Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """``figures``: latency percentiles in seconds; ``per_s``: answers a second; ``bad``: answers that were no 200."""
+
+    figures: dict[str, float | int]
+    per_s: float
+    bad: int
+    tool: str
+
+
+def read_page(url: str, *, connections: int, seconds: int) -> Traffic:
+    """Ask for ``url`` over ``connections`` connections, each again as soon as it has its answer."""
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        return asyncio.run(_ask_all(url, connections, seconds))
+    command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "--latency", url]
+    return parsed(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def parsed(text: str) -> Traffic:
+    """wrk's report as figures."""
+    figures: dict[str, float | int] = {
+        f"p{rank}": round(float(value) * SECONDS[unit], 5) for rank, value, unit in LATENCY.findall(text)
+    }
+    count, rate = COUNT.search(text), RATE.search(text)
+    assert count is not None and rate is not None and "p99" in figures, f"wrk said: {text}"
+    bad, socket = BAD.search(text), SOCKET.search(text)
+    wrong = (int(bad[1]) if bad else 0) + (sum(map(int, socket.groups())) if socket else 0)
+    return Traffic({"n": int(count[1]), **figures}, float(rate[1]), wrong, "wrk")
+
+
+async def _ask_all(url: str, connections: int, seconds: int) -> Traffic:
+    taken: list[float] = []
+    bad, until = 0, time.monotonic() + seconds
+
+    async def reader(session: aiohttp.ClientSession) -> None:
+        nonlocal bad
+        while (began := time.monotonic()) < until:
+            async with session.get(url) as answer:
+                await answer.read()
+                bad += answer.status != 200
+            taken.append(time.monotonic() - began)
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=connections)) as session:
+        await asyncio.gather(*(reader(session) for _ in range(connections)))
+    return Traffic(summary(taken), round(len(taken) / seconds, 1), bad, "aiohttp")
