@@ -1,7 +1,7 @@
 # Every recipe is one command that ends in `exec`, so that a signal to make reaches the program itself.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke test lint lock clean
+.PHONY: help demo smoke test faults bench nightly lint lock clean
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -n 4
@@ -22,6 +22,15 @@ smoke: $(RUN_READY) ## Buy one session on the running demo and compare money, re
 
 test: $(DEV_READY) ## Run the tests (PYTEST_ARGS="-n 4")
 	@exec $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+faults: $(DEV_READY) ## Break everything on purpose and check money, power and claims (ROW=P1, SEED=1, ALL=1, MUTANTS=1)
+	@exec $(BIN)/python -m tests.faults
+
+bench: $(DEV_READY) ## Measure speed against contenders (ONLY=a, QUICK=1); writes bench/results.json
+	@exec $(BIN)/python -m tests.bench
+
+nightly: $(DEV_READY) ## Everything that takes hours: all fault rows, seeded bugs, ten thousand histories
+	@exec sh tools/nightly.sh
 
 lint: $(DEV_READY) ## Check style, types, imports between rooms, and templates
 	@exec sh tools/lint.sh

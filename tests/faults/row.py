@@ -191,8 +191,8 @@ class Row:
         return sale
 
     def press(self, sale: Sale, action: str) -> None:
-        """A button of the session's page: ``stop``, ``start``, ``cancel``."""
-        sale.guest.open(sale.link)
+        """A button of the session's page: ``stop``, ``start``, ``cancel``. Stopping asks first, on a page of its own."""
+        sale.guest.open(f"{sale.link}stop/" if action == "stop" else sale.link)
         form = sale.guest.form(action_ends=f"/{action}/")
         if form is None:
             raise Unexpected(f"The page offers no {action}: it says {sale.guest.headline!r} ({sale.guest.state}).")

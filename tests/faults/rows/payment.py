@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 from tests.faults.posting import COMPLETED, SECRET, body_of, deliveries, header_of, inbox, nobodys, post, together, told
 from tests.faults.registry import row
@@ -283,7 +284,7 @@ def p12(row: Row) -> None:
 @row("P13", "amount, currency or order are not what was sold", alerts=("payment_mismatch",))
 def p13(row: Row) -> None:
     """Tampered with at Stripe before we look; never a start, all of it goes back, a person is told once for each."""
-    changes = [{"amount": 150}, {"currency": "usd"}, {"metadata": {"order": "S-OTHERS1-1"}}]
+    changes: list[dict[str, Any]] = [{"amount": 150}, {"currency": "usd"}, {"metadata": {"order": "S-OTHERS1-1"}}]
     sales = [row.hold(row.device()) for _ in changes]
     for sale, change in zip(sales, changes, strict=True):
         row.webhooks(sale, delay_s=3)
