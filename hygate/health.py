@@ -1,4 +1,4 @@
-"""``/healthz``: the process answers. ``/readyz``: it can sell (database there, somebody sweeps)."""
+"""``/healthz``: the process answers. ``/readyz``: all is well (the database can be written, the scheduler lives)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,29 @@ def healthz(_request: HttpRequest) -> JsonResponse:
 def readyz(_request: HttpRequest) -> JsonResponse:
     try:
         connection.ensure_connection()
-        silence_s = sweep_silence_s()
+        if not is_writable():
+            return _not_ready("The database can be read, but not written: nothing can be sold.")
+        silence_s, beat_silence_s = sweep_silence_s(), sweep.silent_for_s()
     except DatabaseError:
-        return JsonResponse({"ok": False, "why": "The database does not answer."}, status=503)
+        return _not_ready("The database does not answer.")
     if silence_s > SILENT_S:
-        return JsonResponse({"ok": False, "why": "No worker sweeps: sessions would not end in time."}, status=503)
+        return _not_ready("No worker sweeps: sessions would not end in time.")
+    if settings.BROKER_URL and beat_silence_s > SILENT_S:
+        return _not_ready("The scheduler has stopped: the workers sweep by themselves, a few seconds later.")
     return JsonResponse({"ok": True, "sweep_silence_s": round(silence_s, 1)})
+
+
+def _not_ready(why: str) -> JsonResponse:
+    return JsonResponse({"ok": False, "why": why}, status=503)
+
+
+def is_writable() -> bool:
+    """Whether a transaction may write: PostgreSQL can be set, or fall back, to reading only."""
+    if connection.vendor != "postgresql":
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW transaction_read_only")
+        return str(cursor.fetchone()[0]) == "off"
 
 
 def sweep_silence_s() -> float:

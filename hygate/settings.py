@@ -104,6 +104,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "hygate.trying_again.SayUnavailable",
     "sessions_app.dashboard.modules.SwitchedOff",
     "sessions_app.guest.guessing.SlowGuessing",
 ]

@@ -79,7 +79,7 @@ def _confirmed_on(session: DeviceSession, outcome: RelayOutcome) -> None:
 
 
 def _power_back(session: DeviceSession, outcome: RelayOutcome) -> None:
-    """A power hold is over since the relay was confirmed on: the minutes go on and end later by what they stood still."""
+    """A power hold is over since the relay was confirmed on: the minutes go on and end later by its length."""
     assert session.ends_at is not None
     assert session.paused_at is not None
     on_at = max(outcome.on_since or outcome.at, session.paused_at)

@@ -15,6 +15,7 @@ from devices.energy.headroom import headroom, lock_sites, promise
 from devices.models import AccountStatus, Device, UsagePlan
 from hygate import audit, clock, clock_watch
 from hygate.models import SiteSettings
+from hygate.trying_again import made_again
 from sessions_app import money
 from sessions_app.models import DeviceSession, Payment
 from sessions_app.payments import key_watch
@@ -85,11 +86,15 @@ def hold_slot(*, device: Device, plan: UsagePlan) -> DeviceSession:
     The order stores its idempotency key and Checkout's exact parameters, so that any process can repeat the call.
     Raises ``CannotBuy``; the database's constraint decides between two guests at once.
     """
-    try:
+
+    def transact() -> DeviceSession:
         with transaction.atomic():
             lock_sites([device])
             locked = Device.objects.select_for_update(of=("self",)).select_related("location", "account")
             return _hold(locked.get(pk=device.pk), plan)
+
+    try:
+        return made_again(transact)
     except IntegrityError as error:
         raise CannotBuy("busy") from error
 

@@ -15,6 +15,7 @@ from devices.energy import headroom as power
 from devices.relays.commands import retry_now
 from hygate import audit, clock
 from hygate.due import wake
+from hygate.trying_again import made_again
 from sessions_app.models import DeviceSession, Payment
 from sessions_app.moves import POWERED, may_start, transition
 from sessions_app.rules import Move
@@ -142,10 +143,13 @@ def _staff_acted(kind: str, session: DeviceSession, user: User, reason: str) -> 
 
 
 def _locked(session: DeviceSession, move: Callable[[DeviceSession, datetime], bool]) -> bool:
-    with transaction.atomic():
-        fresh = (
-            DeviceSession.objects.select_for_update(of=("self",))
-            .select_related("device__location", "device__account")
-            .get(pk=session.pk)
-        )
-        return move(fresh, clock.now())
+    def transact() -> bool:
+        with transaction.atomic():
+            fresh = (
+                DeviceSession.objects.select_for_update(of=("self",))
+                .select_related("device__location", "device__account")
+                .get(pk=session.pk)
+            )
+            return move(fresh, clock.now())
+
+    return made_again(transact)

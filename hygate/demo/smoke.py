@@ -16,6 +16,7 @@ from hygate.demo.supervisor import Say
 from hygate.demo.verdict import Evidence, Sale, judge
 from hygate.models import AuditEvent
 from hygate.simulators.shelly.demo import DEMO_ACCOUNT
+from hygate.verifying import verify
 from sessions_app.models import DeviceSession, Payment
 from sessions_app.states import LIVE, TERMINAL, State
 
@@ -140,4 +141,7 @@ def _report(session: DeviceSession, since: float, seen: Evidence, say: Say) -> N
         say(f"  {at - sale.ends_at:+8.2f}  {what}")
     if verdict.complaints:
         raise Refused("\n".join(verdict.complaints))
-    say("\nMoney, relay, page and audit agree.")
+    chain = verify()
+    if chain.fault is not None:
+        raise Refused(f"The audit log was touched: {chain.fault.says}")
+    say(f"\nMoney, relay, page and audit agree. {chain.sealed} audit rows stand as they were sealed.")

@@ -102,8 +102,8 @@ def table(results: list[Result], seed: int, seconds: float) -> str:
         per_session = f"{one.commands / one.sessions:.1f}" if one.sessions else "-"
         word = "pass" if not one.complaints else "FAIL"
         lines.append(
-            f"{one.id:<8}{word:<6}{one.worst_off_s:>7.2f} s{one.worst_free_s:>10.1f} s{one.money_off_minor / 100:>11.2f}"
-            f"{per_session:>10}  {one.says}"
+            f"{one.id:<8}{word:<6}{one.worst_off_s:>7.2f} s{one.worst_free_s:>10.1f} s"
+            f"{one.money_off_minor / 100:>11.2f}{per_session:>10}  {one.says}"
         )
         lines += [f"        {said}" for said in one.complaints]
     red = sum(1 for one in results if one.complaints)

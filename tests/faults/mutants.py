@@ -41,8 +41,8 @@ MUTANTS = (
         (
             Edit(
                 "devices/relays/rules.py",
-                "    if reading.output is None or reading.output != command.on:\n        return False\n    if command.on:\n",
-                "    if reading is not None:\n        return True\n    if command.on:\n",
+                "    if reading.output is None or reading.output != command.on:\n        return False\n",
+                "    if reading is not None:\n        return True\n",
             ),
         ),
     ),
@@ -148,8 +148,8 @@ MUTANTS = (
                 "    assert payment.checkout_id is not None\n"
                 "    asked_at = clock.now()\n"
                 "    with transaction.atomic():\n"
-                "        rows = DeviceSession.objects.select_for_update(of=('self',)).select_related('device__location')\n"
-                "        held = rows.get(pk=payment.session_id)\n"
+                "        rows = DeviceSession.objects.select_for_update(of=('self',))\n"
+                "        held = rows.select_related('device__location').get(pk=payment.session_id)\n"
                 "        if held.state == State.HELD:\n"
                 "            transition(held, Move(State.CANCELLED, Reason.HOLD_EXPIRED), now=asked_at)\n",
             ),
@@ -163,7 +163,9 @@ MUTANTS = (
             Edit(
                 "sessions_app/moves.py",
                 "    if session.state == State.STARTING:\n        order_on(",
-                "    if session.state == State.STARTING:\n        settlement.want_capture(session, now)\n        order_on(",
+                "    if session.state == State.STARTING:\n"
+                "        settlement.want_capture(session, now)\n"
+                "        order_on(",
             ),
         ),
     ),
