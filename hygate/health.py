@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.conf import settings
 from django.db import connection
 from django.db.models import Max, Q
@@ -13,6 +15,13 @@ from hygate.due import sweep
 from hygate.models import Heartbeat
 
 SILENT_S = sweep.SILENT_S
+_also: list[Callable[[], str]] = []
+
+
+def ready_only_if(why_not: Callable[[], str]) -> None:
+    """Ask this as well: it answers with a sentence while something of its room is not ready, else with nothing."""
+    if why_not not in _also:
+        _also.append(why_not)
 
 
 def healthz(_request: HttpRequest) -> JsonResponse:
@@ -25,12 +34,15 @@ def readyz(_request: HttpRequest) -> JsonResponse:
         if not is_writable():
             return _not_ready("The database can be read, but not written: nothing can be sold.")
         silence_s, beat_silence_s = sweep_silence_s(), sweep.silent_for_s()
+        others = [said for why_not in _also if (said := why_not())]
     except DatabaseError:
         return _not_ready("The database does not answer.")
     if silence_s > SILENT_S:
         return _not_ready("No worker sweeps: sessions would not end in time.")
     if settings.BROKER_URL and beat_silence_s > SILENT_S:
         return _not_ready("The scheduler has stopped: the workers sweep by themselves, a few seconds later.")
+    if others:
+        return _not_ready(others[0])
     return JsonResponse({"ok": True, "sweep_silence_s": round(silence_s, 1)})
 
 

@@ -64,7 +64,7 @@ class SayUnavailable:
         if not away and not (isinstance(error, DatabaseError) and _state(error) in NOT_WRITABLE):
             return None
         log.error("database.unavailable", error=type(error).__name__, state=_state(error))
-        answer = render(None, "503.html", status=503)  # type: ignore[arg-type]  # no context processor may ask the database
+        answer = render(None, "503.html", status=503)  # without the request: no context processor may ask the database
         answer["Retry-After"] = str(RETRY_AFTER_S)
         answer["Cache-Control"] = "no-store"
         return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -51,13 +52,14 @@ def _end_together(sessions: Sequence[DeviceSession], now: datetime) -> None:
 
     The rows are locked and were chosen by their claim tokens, so no one else can have moved them.
     """
+    alike: dict[tuple[int, datetime | None], list[int]] = defaultdict(list)
     for session in sessions:
         session.state, session.delivered_s = State.STOPPING, _delivered(session, now)
         session.due_at = rules.due_at(session, now)
-    DeviceSession.objects.bulk_update(sessions, ["due_at", "delivered_s"])
-    DeviceSession.objects.filter(pk__in=[one.pk for one in sessions]).update(
-        state=State.STOPPING, off_requested_at=now, claimed_until=None, claim_token=uuid.uuid4()
-    )
+        alike[session.delivered_s, session.due_at].append(session.pk)
+    ended = {"state": State.STOPPING, "off_requested_at": now, "claimed_until": None, "claim_token": uuid.uuid4()}
+    for (delivered_s, due_at), pks in alike.items():
+        DeviceSession.objects.filter(pk__in=pks).update(delivered_s=delivered_s, due_at=due_at, **ended)
     audit.write_all(_event(one, State.RUNNING, "hygate", "") for one in sessions)
     settlement.settle_sessions(sessions, now, by="hygate")
     order_offs([OffWish(one.device_id, "end", f"session:{one.pk}") for one in sessions])

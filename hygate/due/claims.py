@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -60,6 +60,17 @@ def claim(handler: Handler, *, limit: int, ahead_s: float = 0, pks: Iterable[int
     if taken != len(chosen):
         chosen = list(handler.model._default_manager.filter(claim_token=token).values_list("pk", "due_at"))
     return [Claim(handler.label, pk, token, due_at or now) for pk, due_at in chosen]
+
+
+def take(handler: Handler, claims: Sequence[Claim]) -> list[Claim]:
+    """Exchange the token of a chunk that came by the broker, which may deliver it twice: only the first one gets it."""
+    token = uuid.uuid4()
+    rows = handler.model._default_manager
+    if rows.filter(still_mine(claims)).update(claim_token=token) == len(claims):
+        mine = {one.pk for one in claims}
+    else:
+        mine = set(rows.filter(claim_token=token).values_list("pk", flat=True))
+    return [replace(one, token=token) for one in claims if one.pk in mine]
 
 
 def still_mine(claims: Iterable[Claim]) -> Q:

@@ -80,6 +80,30 @@ def money_agrees(payment: Payment) -> None:
     close_alert(f"differs:{payment.pk}")
 
 
+def unknown_order_returned() -> None:
+    raise_alert(
+        "stripe:unknown:returned",
+        kind="unknown_order",
+        title="Orders were paid that this database does not know; their money goes back",
+        advice="A backup was restored: what guests bought since it was made is gone from here. Their holds are released"
+        " and payments refunded. Look at the devices, then close this.",
+        severity=Severity.ERROR,
+        help_anchor="unknown-order",
+    )
+
+
+def unknown_order_kept() -> None:
+    raise_alert(
+        "stripe:unknown:kept",
+        kind="unknown_order_kept",
+        title="Stripe holds money for orders that this database does not know",
+        advice="They are too old, or Stripe refused, so nothing was given back. Find unknown_order in the audit log,"
+        " and decide in Stripe's dashboard.",
+        severity=Severity.ERROR,
+        help_anchor="unknown-order",
+    )
+
+
 def stripe_key_refused(*, right_missing: bool) -> None:
     todo = "Make a new restricted key in Stripe and set HYGATE_STRIPE_KEY."
     if right_missing:

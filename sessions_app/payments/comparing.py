@@ -5,18 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-import structlog
 from django.db import transaction
 
-from hygate import audit
 from hygate.due import wake
 from sessions_app.models import Payment
-from sessions_app.payments import alerts, importing
+from sessions_app.payments import alerts, importing, lost_orders
 from sessions_app.payments.gateway import Intent
 from sessions_app.states import PaymentStatus
 
 RECENT_S = 120
-log = structlog.get_logger(__name__)
 
 
 class Difference(StrEnum):
@@ -47,9 +44,7 @@ def compare_intent(intent: Intent, now: datetime) -> None:
         return
     payment = Payment.objects.select_related("session").filter(ref=intent.order).first()
     if payment is None:
-        if intent.funded and intent.refunded_minor < intent.received_minor + intent.capturable_minor:
-            log.error("stripe.unknown_order", order=intent.order)
-            audit.write("unknown_order_at_stripe", order=intent.order, amount_minor=intent.amount_minor)
+        lost_orders.found(intent, now)
         return
     if payment.created_at > now - timedelta(seconds=RECENT_S):
         Payment.objects.filter(pk=payment.pk).update(compared_at=now)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from django.db import IntegrityError, transaction
 
+from devices.energy.headroom import lock_sites, promise
 from hygate import audit
 from sessions_app import selling
 from sessions_app.models import DeviceSession, Payment
@@ -22,11 +23,13 @@ def start_late(payment: Payment, old: DeviceSession, now: datetime) -> bool:
     """
     if payment.purpose != Purpose.START or (old.state, old.reason) != (State.CANCELLED, Reason.HOLD_EXPIRED):
         return False
+    lock_sites([old.device])
     if selling.availability(old.device, now).kind != "free":
         return False
     try:
         with transaction.atomic():
             new = _successor(old, now)
+            promise(old.device, old.plan, new.pk, now)
     except IntegrityError:
         return False
     Payment.objects.filter(pk=payment.pk).update(session=new, charge_minor=None)

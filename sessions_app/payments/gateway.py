@@ -76,7 +76,7 @@ IntentStatus = Literal[
 
 @dataclass(frozen=True)
 class Intent:
-    """A PaymentIntent as last read. Amounts in minor units."""
+    """A PaymentIntent as last read. Amounts in minor units. ``site``: the mark of the site whose order it is."""
 
     id: str
     status: str
@@ -88,6 +88,8 @@ class Intent:
     order: str
     method: str
     capture_before: datetime | None
+    site: str = ""
+    created_at: datetime | None = None
 
     @property
     def funded(self) -> bool:

@@ -21,15 +21,19 @@ def import_refunds(payment_id: int) -> int:
     if payment.intent_id is None:
         return 0
     found = gateway().refunds_of(payment.intent_id)
-    now, unknown = clock.now(), 0
+    now, unknown, changed = clock.now(), 0, []
     with transaction.atomic():
         payment = Payment.objects.select_for_update().get(pk=payment_id)
         for ref, facts in found:
             row = _ours(payment, ref, facts)
             if row is None:
                 row, unknown = _stranger(payment, facts), unknown + 1
-            refunds.take_over(row, facts, now)
+            before = row.status
+            if refunds.take_over(row, facts, now) != before:
+                changed.append(row)
         refunds.recount(payment, now)
+        for row in changed:
+            refunds.tell(row)
     return unknown
 
 

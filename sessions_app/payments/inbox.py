@@ -16,8 +16,9 @@ from django.views.decorators.http import require_POST
 
 from hygate import audit, clock
 from hygate.due import Claim, released, still_mine, wake
+from hygate.trying_again import made_again
 from sessions_app.models import Payment, WebhookEvent
-from sessions_app.payments import alerts, importing, settling
+from sessions_app.payments import alerts, importing, lost_orders, settling
 from sessions_app.payments.gateway import PaymentError
 from sessions_app.payments.rules import back_off
 from sessions_app.payments.stripe_gateway import ForgedWebhook, verify_webhook
@@ -55,10 +56,14 @@ def receive(event: dict[str, Any]) -> None:
         payment_ref=str(metadata.get("order", ""))[:40] if isinstance(metadata, dict) else "",
         due_at=clock.now(),
     )
-    try:
+
+    def transact() -> None:
         with transaction.atomic():
             row.save(force_insert=True)
             wake(row)
+
+    try:
+        made_again(transact)
     except IntegrityError:
         log.info("webhook.repeated", event_id=row.event_id)
 
@@ -97,6 +102,8 @@ def _follow(event: WebhookEvent) -> str:
         return "other mode"
     payment = _payment_of(event)
     if payment is None:
+        if event.payment_ref and event.intent_id:
+            lost_orders.look_up(event.intent_id)
         return "unknown order"
     if event.kind.startswith("refund.") or event.kind == "charge.refunded":
         return f"{importing.import_refunds(payment.pk)} refunds imported"

@@ -6,14 +6,22 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.utils.crypto import salted_hmac
 
 from sessions_app.models import Payment
+
+MARK_LENGTH = 16
+
+
+def site_mark() -> str:
+    """What tells this site's payments from those of others on the same Stripe account, a copy of this site included."""
+    return salted_hmac("stripe-site", settings.BASE_URL, secret=settings.SECRET_KEY).hexdigest()[:MARK_LENGTH]
 
 
 def checkout_parameters(payment: Payment, reference: str, *, token: str, label: str, now: datetime) -> dict[str, Any]:
     """Checkout's parameters for an order: cards are held, other methods taken at once."""
     link = f"{settings.BASE_URL}/session/{token}"
-    metadata = {"order": payment.ref, "session": reference}
+    metadata = {"order": payment.ref, "session": reference, "site": site_mark()}
     return {
         "mode": "payment",
         "ui_mode": "hosted_page",

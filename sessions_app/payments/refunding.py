@@ -58,23 +58,27 @@ def _ask(refund: Refund) -> RefundFacts:
 
 
 def _refused(refund: Refund, error: RequestRefused) -> None:
-    """Stripe will not pay this back: perhaps somebody did so in its dashboard. Look, and go on from what is true."""
+    """Stripe will not pay this back: perhaps somebody did so in its dashboard. Look, and go on from what is true.
+
+    What shrank by the look is asked for anew; only what stays refused is a person's business.
+    """
+    asked_minor = refund.amount_minor
     importing.import_refunds(refund.payment_id)
     refund.refresh_from_db()
     if refund.status not in (RefundStatus.OWED, RefundStatus.REQUESTED):
         return
     _later(refund, error)
-    alerts.refund_failed(refund)
+    if refund.amount_minor == asked_minor:
+        alerts.refund_failed(refund)
 
 
 def _write(refund: Refund, facts: RefundFacts) -> None:
     now = clock.now()
     with transaction.atomic():
         payment = Payment.objects.select_for_update().get(pk=refund.payment_id)
-        status = refunds.take_over(refund, facts, now)
+        refunds.take_over(refund, facts, now)
         refunds.recount(payment, now)
-    if status == RefundStatus.FAILED:
-        alerts.refund_failed(refund)
+        refunds.tell(refund)
 
 
 def _later(refund: Refund, error: PaymentError) -> None:

@@ -46,6 +46,14 @@ def take_over(refund: Refund, facts: RefundFacts, now: datetime) -> RefundStatus
     return status
 
 
+def tell(refund: Refund) -> None:
+    """After ``recount``: a person hears of a refund that failed, and that one they heard of has gone through."""
+    if refund.status == RefundStatus.FAILED:
+        alerts.refund_failed(refund)
+    elif refund.status == RefundStatus.SUCCEEDED:
+        alerts.refund_made_good(refund)
+
+
 def recount(payment: Payment, now: datetime) -> None:
     """The one place that sums up: what is promised, what has gone back, and the order's status that follows.
 

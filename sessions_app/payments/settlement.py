@@ -10,6 +10,7 @@ from django.db.models import Case, F, When
 
 from hygate import audit
 from hygate.due import wake
+from hygate.models import AuditEvent
 from sessions_app import money
 from sessions_app.models import DeviceSession, Payment, Refund
 from sessions_app.states import PaymentStatus, Purpose, Reason
@@ -34,8 +35,29 @@ def settle_sessions(sessions: Sequence[DeviceSession], now: datetime, *, by: str
     orders = defaultdict(list)
     for order in Payment.objects.select_for_update().filter(session__in=sessions).order_by("id"):
         orders[order.session_id].append(order)
+    plain: list[tuple[DeviceSession, Payment]] = []
     for session in sessions:
-        _settle_orders(session, orders[session.pk], now, by=by)
+        if _is_all_delivered(session, orders[session.pk]):
+            plain.append((session, orders[session.pk][0]))
+        else:
+            _settle_orders(session, orders[session.pk], now, by=by)
+    _keep_all(plain, by=by)
+
+
+def _is_all_delivered(session: DeviceSession, orders: Sequence[Payment]) -> bool:
+    """One order, all of its money taken, all of its minutes delivered: nothing is to be called in or given back."""
+    if len(orders) != 1 or session.delivered_s is None:
+        return False
+    order = orders[0]
+    taken = order.status == PaymentStatus.SUCCEEDED and order.captured_minor == order.amount_minor
+    return taken and order.charge_minor is None and session.delivered_s >= order.duration_s
+
+
+def _keep_all(pairs: Sequence[tuple[DeviceSession, Payment]], *, by: str) -> None:
+    """``settle_order`` for orders that keep their whole price, in two statements."""
+    rows = Payment.objects.filter(pk__in=[order.pk for _, order in pairs], charge_minor__isnull=True)
+    rows.update(charge_minor=F("amount_minor"))
+    audit.write_all(_settled(order, order.amount_minor, session, by) for session, order in pairs)
 
 
 def _settle_orders(session: DeviceSession, orders: Sequence[Payment], now: datetime, *, by: str) -> None:
@@ -57,7 +79,14 @@ def settle_order(order: Payment, charge_minor: int, now: datetime, *, session: D
     due = _now_due(now) if order.status in (PaymentStatus.PENDING, PaymentStatus.AUTHORIZED) else {}
     Payment.objects.filter(pk=order.pk, charge_minor__isnull=True).update(charge_minor=charge_minor, **due)
     order.charge_minor = charge_minor
-    audit.write(
+    audit.write_all([_settled(order, charge_minor, session, by)])
+    owe_back(order, now, reason=session.reason or "unused")
+    if due:
+        wake(order)
+
+
+def _settled(order: Payment, charge_minor: int, session: DeviceSession, by: str) -> AuditEvent:
+    return audit.event(
         "settlement",
         actor=by,
         session=session.pk,
@@ -68,9 +97,6 @@ def settle_order(order: Payment, charge_minor: int, now: datetime, *, session: D
         back_minor=order.amount_minor - charge_minor,
         currency=order.currency,
     )
-    owe_back(order, now, reason=session.reason or "unused")
-    if due:
-        wake(order)
 
 
 def owe_back(order: Payment, now: datetime, *, reason: str) -> Refund | None:

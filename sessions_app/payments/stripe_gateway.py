@@ -184,6 +184,8 @@ def _intent(found: Any) -> g.Intent:
         order=_metadata(found, "order"),
         method=method,
         capture_before=datetime.fromtimestamp(before, UTC) if before else None,
+        site=_metadata(found, "site"),
+        created_at=datetime.fromtimestamp(found.created, UTC),
     )
 
 

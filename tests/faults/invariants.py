@@ -97,9 +97,14 @@ def allowed_net(payment: Entry, session: Entry, seen: Evidence) -> set[int]:
 
 
 def given_by_people(payment: Entry, seen: Evidence) -> int:
-    """What staff, or somebody in Stripe's own dashboard, decided to pay back beyond what Hygate owed."""
-    rows = (one for one in seen.refunds if one["payment_id"] == payment["id"] and one["made_by"] != "hygate")
-    return sum(int(one["amount_minor"]) for one in rows if one["status"] == "succeeded")
+    """What staff, or somebody in Stripe's own dashboard, decided to pay back beyond what Hygate owed.
+
+    First of all it makes up for what Hygate asked for and the bank sent back.
+    """
+    rows = [one for one in seen.refunds if one["payment_id"] == payment["id"]]
+    given = sum(one["amount_minor"] for one in rows if one["made_by"] != "hygate" and one["status"] == "succeeded")
+    failed = sum(one["amount_minor"] for one in rows if one["made_by"] == "hygate" and one["status"] == "failed")
+    return max(0, int(given - failed))
 
 
 def i1(seen: Evidence, scenario: Scenario) -> Iterator[str]:

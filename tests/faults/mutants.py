@@ -176,10 +176,15 @@ MUTANTS = (
         (
             Edit(
                 "devices/relays/queue.py",
-                "                    requests.append(request)\n",
-                "                    early: Future[Answer] = Future()\n"
-                "                    early.set_result(calls.perform(request))\n"
-                "                    self.flying[early] = request\n",
+                "if one is not None]\n",
+                "if one is not None]\n            answers = [calls.perform(request) for request in requests]\n",
+            ),
+            Edit(
+                "devices/relays/queue.py",
+                "        for request in requests:\n"
+                "            self.flying[_pool.submit(calls.perform, request)] = request\n",
+                "        for request, answer in zip(requests, answers, strict=True):\n"
+                "            self.flying[_pool.submit(lambda told=answer: told)] = request\n",
             ),
         ),
     ),

@@ -201,6 +201,15 @@ def test_what_staff_give_back_lowers_what_may_be_kept() -> None:
     assert complaints(seen, "I1")
 
 
+def test_a_refund_by_staff_makes_up_for_the_one_that_failed() -> None:
+    seen = stopped_early()
+    seen.money += [money(END, "refund_failed", 125, refund="re_1"), money(END + 9, "refunded", 125, refund="re_2")]
+    seen.refunds[0]["status"] = "failed"
+    seen.refunds.append({"id": 6, "payment_id": 3, "amount_minor": 125, "status": "succeeded", "made_by": "user:1"})
+    assert complaints(seen, "I1") == []
+    assert complaints(seen, "I11") == []
+
+
 def test_a_plan_that_keeps_its_price_may_keep_it_only_when_the_guest_stopped() -> None:
     seen = stopped_early()
     seen.money.pop()

@@ -14,9 +14,9 @@ from django.db import connection, transaction
 from hygate import clock
 from hygate.due import Claim, Handler, Queue, hand_back, still_mine, wake, wakeups
 from hygate.due import registry as due_registry
-from hygate.due.claims import claim
+from hygate.due.claims import claim, take
 from hygate.due.running import POISON_AFTER, run
-from hygate.due.sweep import FallbackSweep, beat, chunks, silent_for_s, sweep
+from hygate.due.sweep import FallbackSweep, beat, chunks, silent_for_s, sweep, wake_rows
 from hygate.models import AuditEvent
 from sessions_app.models import WebhookEvent
 
@@ -278,3 +278,23 @@ def test_without_a_broker_a_worker_runs_its_own_wake_ups_at_once(handler: Handle
         wakeups.run_here_with(None)
         let_go(watch)
     assert recorder.rows == [made.pk]
+
+
+def test_a_chunk_that_the_broker_delivers_twice_is_run_once(handler: Handler, recorder: Recorder) -> None:
+    row()
+    row()
+    claims = claim(handler, limit=10)
+    first, second = take(handler, claims), take(handler, claims)
+    assert ([one.pk for one in first], second) == ([one.pk for one in claims], [])
+    run(handler, first)
+    assert WebhookEvent.objects.filter(due_at__isnull=False).count() == 0
+
+
+def test_a_wake_up_of_many_rows_keeps_one_chunk_and_hands_out_the_others(
+    handler: Handler, recorder: Recorder, manual_clock: Any
+) -> None:
+    rows = [row().pk for _ in range(2 * handler.chunk + 1)]
+    handed: list[list[Claim]] = []
+    wake_rows(handler.label, rows, lambda _handler, chunk: handed.append(chunk))
+    assert [len(chunk) for chunk in recorder.seen] == [handler.chunk]
+    assert sorted(map(len, handed)) == [1, handler.chunk]

@@ -216,7 +216,7 @@ def t3(row: Row) -> None:
         live_in(row, thing, at=at, before_s=before_s, after_s=after_s)
     for thing, offset_s in zip(things, (7200, 3600, midnight_s), strict=True):
         row.buy(thing)
-        row.until(row.sales[-1], "running", within_s=15)
+        row.until(row.sales[-1], "running", within_s=30)
         row.expect(row.column(row.sales[-1], "ends_at").timestamp() > at, "the change does not fall into the session")
         says_its_end(row, offset_s)
     for sale in row.sales:

@@ -46,7 +46,6 @@ def c1(row: Row) -> None:
     things = row.prepare(channels=ROUNDS)
     for thing in things:
         row.until_sellable(thing)
-    for thing in things:
         winners = race(row, thing)
         row.expect(len(winners) == 1, f"{len(winners)} guests stand on the payment page of {thing.code}")
         row.pay(row.sale_of(winners[0], thing), come_back=False)
@@ -77,7 +76,6 @@ def c2(row: Row) -> None:
     things = row.prepare(channels=3)
     for thing in things:
         row.until_sellable(thing)
-    for thing in things:
         sale = row.buy(thing)
         row.until(sale, "running", within_s=20)
         sale.guest.open(f"{sale.link}stop/")
@@ -157,6 +155,7 @@ def c6(row: Row) -> None:
         row.stack.run(name)
     wait_for(lambda: row.stack.answers("/readyz"), 30, "the pages answer")
     for thing in things[1:]:
+        row.until_sellable(thing)
         row.buy(thing)
     manage(row, "rotate_secrets")
     manage(row, "rotate_secrets", "--check")
