@@ -18,6 +18,7 @@ class Blocked(StrEnum):
     WELDED = "welded"
     NO_TIMER = "no_timer"
     NOT_AS_SET_UP = "not_as_set_up"
+    POWER_UP = "power_up"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ WHY: dict[str, Why] = {
         "is not the relay that was set up here",
         "The device was swapped, left the account, lost this channel or became a cover. Look at it in the Shelly app,"
         " sync, then unblock it or add the right channel.",
+    ),
+    Blocked.POWER_UP: Why(
+        "switches itself on when power returns",
+        "After a power cut nobody would end it, for its timer is lost. Set its power-on default to off in the Shelly"
+        " app, then unblock the device.",
     ),
 }
 

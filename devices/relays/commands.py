@@ -49,10 +49,13 @@ def order_on(
     )
 
 
-def order_off(device: Device, *, reason: str, wanted_by: str) -> RelayCommand:
-    """Want ``device`` off, and keep wanting it until a reading proves it: nothing is sold there before."""
+def order_off(device: Device, *, reason: str, wanted_by: str, not_before: datetime | None = None) -> RelayCommand:
+    """Want ``device`` off, and keep wanting it until a reading proves it: nothing is sold there before.
+
+    It is not sent before ``not_before``: an OFF that is written down with the ON it belongs to, and outlives its asker.
+    """
     _must_be_off([device.pk], clock.now())
-    return _order(device, RelayCommand(on=False, reason=reason, wanted_by=wanted_by))
+    return _order(device, RelayCommand(on=False, reason=reason, wanted_by=wanted_by), not_before=not_before)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from hygate.due import Claim, released, still_mine
 
 DRAIN_S = 20.0
 HOLD_S = 1.2
-TOGETHER_S = 0.003
+TOGETHER_S = 0.1
 log = structlog.get_logger(__name__)
 _pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="shelly")
 
@@ -110,14 +110,16 @@ class _Drain:
                     ShellyAccount.objects.filter(pk=account.pk).update(**released(due_at))
 
     def _landed(self) -> list[tuple[Request, Answer]]:
-        """Wait for answers or the next gap's end; answers a few milliseconds apart are taken together."""
+        """Wait for answers or the next gap's end; answers that come soon after the first are taken together.
+
+        Writing outcomes one by one would take the processor from the requests that still have to leave.
+        """
         if not self.flying:
             clock.sleep(self._next_wake_s())
             return []
         done, _ = wait(self.flying, timeout=self._next_wake_s() if self.asleep else None, return_when=FIRST_COMPLETED)
         if done and len(self.flying) > len(done):
-            clock.held.sleep(TOGETHER_S)
-            done = {future for future in self.flying if future.done()}
+            done, _ = wait(self.flying, timeout=TOGETHER_S)
         return [(self.flying.pop(future), future.result()) for future in done]
 
     def _next_wake_s(self) -> float:

@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce
 from devices.models import RelayAttempt, RelayCommand, ShellyAccount
 from devices.relays.calls import Request, key_of
 from devices.relays.commands import session_of
-from devices.relays.models import AttemptKind, CommandState
+from devices.relays.models import AttemptKind, AttemptOutcome, CommandState
 from devices.relays.rules import goes_by_v1, timer_s
 from devices.relays.steps import Step
 from devices.shelly.cloud import Target
@@ -45,10 +45,19 @@ def prepare_all(steps: Sequence[tuple[ShellyAccount, Step]], now: datetime) -> l
         for command in step.commands
         if command.pk in numbers
     ]
+    _close_lost(begun)
     RelayAttempt.objects.bulk_create(begun)
     audit.write_all(_sent(attempt) for attempt in begun if attempt.kind == AttemptKind.SEND)
     attempts = {attempt.command_id: attempt for attempt in begun}
     return [_request(account, step, attempts, armed[account.pk], now) for account, step in steps]
+
+
+def _close_lost(begun: Sequence[RelayAttempt]) -> None:
+    """A command has one attempt at a time: one that is still open when the next begins has lost its holder."""
+    again = [one.command_id for one in begun if one.number > 1 or one.kind == AttemptKind.SEND]
+    if again:
+        lost = RelayAttempt.objects.filter(command__in=again, outcome=AttemptOutcome.PENDING)
+        lost.update(outcome=AttemptOutcome.UNKNOWN, error="holder_lost")
 
 
 def _armed_s(step: Step, now: datetime) -> int | None:

@@ -26,7 +26,7 @@ from devices.shelly.errors import (
     named_code,
     readable,
 )
-from devices.shelly.payload import parse_all_status, parse_device_list, parse_v2_get
+from devices.shelly.payload import parse_all_status, parse_device_list, parse_power_up, parse_v2_get
 from devices.shelly.readings import DeviceStatus, ListedDevice, Skipped, Target, as_object
 from devices.shelly.wire import is_over, shared_client, within
 from hygate import clock_witness
@@ -97,6 +97,18 @@ class ShellyCloud:
         parsed = parse_v2_get(answer)
         _log_skipped("v2 get", parsed.skipped)
         return {device.shelly_id: device for device in parsed.devices}
+
+    def power_up(self, targets: Sequence[Target]) -> dict[Target, str]:
+        """What relays of up to 10 devices do when power returns (off, on, restore_last, match_input), v2.
+
+        Only this part of the settings is asked for: the rest is long and holds a key of the device.
+        """
+        ids = sorted({target.shelly_id for target in targets})
+        if len(ids) > IDS_MAX:
+            raise ValueError(f"v2 get takes at most {IDS_MAX} ids, not {len(ids)}")
+        picked = sorted({f"switch:{target.channel}" for target in targets} | {"relays"})
+        wanted = {"ids": ids, "select": ["settings"], "pick": {"settings": picked}}
+        return parse_power_up(self._read(lambda: self._v2(GET, wanted, self._read_timeout_s)), targets)
 
     # -- commands: "acted" of an error tells whether the relay may have moved
     def switch(self, target: Target, *, on: bool, toggle_after_s: int | None) -> None:

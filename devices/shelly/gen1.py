@@ -21,6 +21,8 @@ from devices.shelly.readings import (
 )
 
 WATT_MINUTES_PER_WH = 60.0
+POWER_UP = {"last": "restore_last", "switch": "match_input"}
+"""What Gen1 calls otherwise than later generations."""
 SENSOR_KEYS = ("hum", "bat", "lux", "flood", "smoke", "motion", "sensor", "gas_sensor", "accel", "thermostats")
 
 
@@ -66,6 +68,13 @@ def kind(status: Json) -> Kind:
 
 def device_name(settings: Json) -> str | None:
     return as_name(settings.get("name"))
+
+
+def power_up(settings: Json, channel: int) -> str:
+    """``default_state`` of a relay in the words of Gen2 (``initial_state``); empty when it is not said."""
+    relays = as_list(settings.get("relays"))
+    said = as_text(as_object(relays[channel]).get("default_state")) if channel < len(relays) else ""
+    return POWER_UP.get(said, said)
 
 
 def _nth_name(entries: list[object], number: int) -> str | None:

@@ -52,6 +52,11 @@ def device_name(settings: Json) -> str | None:
     return as_name(as_object(as_object(settings.get("sys")).get("device")).get("name"))
 
 
+def power_up(settings: Json, channel: int) -> str:
+    """``initial_state`` of a relay: off, on, restore_last or match_input; empty when it is not said."""
+    return as_text(as_object(settings.get(f"switch:{channel}")).get("initial_state"))
+
+
 def _channel(shelly_id: str, number: int, status: Json, settings: Json) -> ChannelReading:
     key = f"switch:{number}"
     block = as_object(status.get(key))

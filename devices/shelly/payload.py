@@ -7,6 +7,7 @@ Three envelopes carry the same status object: v1 ``all_status`` (``_dev_info`` i
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from devices.shelly import gen1, gen2
@@ -99,6 +100,19 @@ def parse_v2_get(answer: Any) -> Statuses:
         )
         _take(device, f"entry {number}", found, skipped)
     return Statuses(tuple(found.values()), tuple(skipped))
+
+
+def parse_power_up(answer: Any, targets: Iterable[Target]) -> dict[Target, str]:
+    """What relays do when their power returns, from the settings in a v2 ``get``; only those that say it."""
+    settings = {}
+    for raw in as_list(answer):
+        entry = as_object(raw)
+        settings[as_id(entry.get("id"), as_text(entry.get("gen")))] = as_object(entry.get("settings"))
+    found = {}
+    for target in targets:
+        said = settings.get(target.shelly_id, {})
+        found[target] = gen2.power_up(said, target.channel) or gen1.power_up(said, target.channel)
+    return {target: power_up for target, power_up in found.items() if power_up}
 
 
 def parse_device(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from hygate.simulators.shelly.relay import Relay
+from hygate.simulators.shelly.relay import GEN1_STATES, Relay
 
 COVER_MODES = ("roller", "cover")
 
@@ -65,6 +65,22 @@ class Device:
         shown = max((at for at, push in enumerate(self.pushes) if push.visible_at <= now), default=0)
         del self.pushes[:shown]
         return self.pushes[0].status if self.pushes else {}
+
+    def shown_settings(self) -> dict[str, Any]:
+        """The settings as the cloud shows them: with what each relay really does when power returns."""
+        shown: dict[str, Any] = {**self.settings}
+        for relay in self.relays.values():
+            key = f"switch:{relay.channel}"
+            if isinstance(shown.get(key), dict):
+                shown[key] = shown[key] | {"initial_state": relay.initial_state}
+        if isinstance(shown.get("relays"), list):
+            shown["relays"] = [
+                one | {"default_state": GEN1_STATES.get(self.relays[at].initial_state, self.relays[at].initial_state)}
+                if at in self.relays
+                else one
+                for at, one in enumerate(shown["relays"])
+            ]
+        return shown
 
     def alias(self, channel: int) -> str:
         """The name that the app shows for a channel."""

@@ -18,6 +18,7 @@ INITIAL_STATES: dict[str, InitialState] = {
     "match_input": "match_input",
     "switch": "match_input",
 }
+GEN1_STATES = {"restore_last": "last", "match_input": "switch"}
 SECONDS_PER_HOUR = 3600.0
 
 

@@ -127,7 +127,7 @@ class V2:
         if "status" in select:
             entry["status"] = _picked(self._status(device), pick.get("status"))
         if "settings" in select:
-            entry["settings"] = _picked({"DeviceInfo": device.info, **device.settings}, pick.get("settings"))
+            entry["settings"] = _picked({"DeviceInfo": device.info, **device.shown_settings()}, pick.get("settings"))
         return entry
 
     def _status(self, device: Device) -> dict[str, Any]:

@@ -175,3 +175,12 @@ def test_a_wrong_key_ends_an_on_at_once_and_is_named_on_the_account(world: World
     command.refresh_from_db()
     assert (command.state, command.last_error) == (CommandState.FAILED, "bad_key")
     assert ShellyAccount.objects.get().status == "bad_key"
+
+
+def test_a_reading_whose_holder_died_is_closed_by_the_next_one(world: World) -> None:
+    command = on(world.device)
+    lost = RelayAttempt.objects.create(command=command, kind="read", number=1, sent_at=world.now)
+    world.go(10)
+    lost.refresh_from_db()
+    assert (lost.outcome, lost.error) == ("unknown", "holder_lost")
+    assert not RelayAttempt.objects.filter(outcome="pending").exists()
