@@ -20,7 +20,7 @@ from tests.stack.stack import wait_for
 CALL_S = 0.05
 LEAD_S = 10.0
 CLAIMED, OVERDUE, RUNNING = 5, 10, 50
-DOWN_S = 2.0
+NEXT_S, DOWN_S = 2.0, 2.5
 LATER_S = 45.0
 FIRST_BAR_S, ALL_BAR_S = 2.0, 10.0
 ETA_WAITS_S = 60.0
@@ -64,7 +64,7 @@ def _ours(site: Site, case: str, finding: Finding) -> None:
 
     shelly = SimulatorProcess("shelly", accounts=OVERDUE + RUNNING, on_for=600).start()
     rows.let_stripe_be()
-    accounts = rows.add_accounts(shelly.url, OVERDUE + RUNNING, run=case, first_read=rows.at(time.time()))
+    accounts = rows.add_accounts(shelly.url, OVERDUE + RUNNING, run=case, first_read=rows.at(time.time() + LEAD_S))
     devices = rows.add_devices(accounts, [rows.Place(number) for number in range(len(accounts))], output=True)
     first = round(time.time() + LEAD_S, 3)
     ends = _ends(first)
@@ -77,8 +77,8 @@ def _ours(site: Site, case: str, finding: Finding) -> None:
 
 
 def _ends(first: float) -> list[float]:
-    """Five at once, five more when everything is down, and fifty later."""
-    return [first] * CLAIMED + [first + 1.0] * (OVERDUE - CLAIMED) + [first + LATER_S] * RUNNING
+    """Five at once, five more when everything is down (too late for the killed to have claimed them), fifty later."""
+    return [first] * CLAIMED + [first + NEXT_S] * (OVERDUE - CLAIMED) + [first + LATER_S] * RUNNING
 
 
 def _id(number: int) -> str:
@@ -86,7 +86,7 @@ def _id(number: int) -> str:
 
 
 def _accident(site: Site, shelly: SimulatorProcess, victims: Sequence[str], ends: Mapping[str, float]) -> Moments:
-    """Kill while the first five OFFs hang in the cloud without having acted, and start again two seconds later."""
+    """Kill while the first five OFFs hang in the cloud without having acted, and start again soon after."""
     shelly.fault(on="switch_off", do="hang_before", times=-1, seconds=30)
     wait_for(
         lambda: len(requested(shelly.ledger("request"))) >= CLAIMED, LEAD_S + 10, "the OFFs are on their way", 0.05

@@ -64,7 +64,7 @@ def _watch(site: Site, shelly: SimulatorProcess, size: Size, finding: Finding) -
 
     rows.let_stripe_be()
     each = size.sessions // size.accounts
-    accounts = rows.add_accounts(shelly.url, size.accounts, run="large", first_read=rows.at(time.time() + 30))
+    accounts = rows.add_accounts(shelly.url, size.accounts, run="large", first_read=rows.at(time.time() + 60))
     places = [rows.Place(account, device) for account in range(size.accounts) for device in range(each)]
     devices = rows.add_devices(accounts, places, output=True)
     began = time.time()

@@ -88,7 +88,7 @@ def _ours(site: Site, schedule: Schedule) -> Lateness:
     shelly = _simulator(schedule)
     rows.let_stripe_be()
     run = f"{schedule.name} {time.monotonic_ns()}"
-    accounts = rows.add_accounts(shelly.url, schedule.total, run=run, first_read=rows.at(time.time()))
+    accounts = rows.add_accounts(shelly.url, schedule.total, run=run, first_read=rows.at(time.time() + LEAD_S))
     devices = rows.add_devices(accounts, [rows.Place(number) for number in range(schedule.total)], output=True)
     first = round(time.time() + LEAD_S, 3)
     sessions = rows.run_sessions(devices, schedule.ends(first))

@@ -29,6 +29,7 @@ class Run:
     off: dict[str, float]
     confirmed: dict[str, float]
     missing: int
+    early: int
 
     def off_p99(self) -> float | None:
         return percentile(list(self.off.values()), 99) if self.off else None
@@ -57,6 +58,7 @@ def _note(finding: Finding, size: str, found: Run, *, alone: bool = False) -> No
     finding.series.append(series_of("hygate, relay off", size, list(found.off.values()), lost=found.missing))
     finding.series.append(series_of("hygate, read back", size, list(found.confirmed.values())))
     finding.checks.append(none_of(f"relays not off, {size}", found.missing))
+    finding.checks.append(none_of(f"relays off too early, {size}", found.early))
     if alone:
         finding.checks.append(Check(f"relay off p99, {size}", found.off_p99(), OFF_BAR_S))
     last = max(found.confirmed.values(), default=None)
@@ -66,7 +68,7 @@ def _note(finding: Finding, size: str, found: Run, *, alone: bool = False) -> No
 def _moved(healthy: Run, found: Run, name: str) -> Check:
     """The others' p99 with a dead device among them, over theirs without one."""
     ours, theirs = healthy.off_p99(), found.off_p99()
-    ratio = round(theirs / ours, 3) if ours and theirs else None
+    ratio = round(theirs / ours, 3) if ours and theirs and min(ours, theirs) > 0 else None
     return Check(f"the others' p99 with {name} ÷ without", ratio, MOVED_BAR, unit="")
 
 
@@ -78,7 +80,7 @@ def _ours(number: int, *, dead: str) -> Run:
         _break(shelly, device_id(0, number // 2), hangs=dead == "hangs")
     rows.let_stripe_be()
     run = f"one {time.monotonic_ns()}"
-    accounts = rows.add_accounts(shelly.url, 1, run=run, first_read=rows.at(time.time()))
+    accounts = rows.add_accounts(shelly.url, 1, run=run, first_read=rows.at(time.time() + LEAD_S))
     devices = rows.add_devices(accounts, [rows.Place(0, one) for one in range(number)], output=True)
     end = round(time.time() + LEAD_S, 3)
     sessions = rows.run_sessions(devices, [end] * number)
@@ -89,7 +91,7 @@ def _ours(number: int, *, dead: str) -> Run:
     ends = {one.shelly_id: end for one in devices if not dead or one.shelly_id != device_id(0, number // 2)}
     found = lateness(switched_off(shelly.ledger("relay")), ends)
     shelly.stop()
-    return Run(found.late, _confirmed(ends), found.lost)
+    return Run(found.late, _confirmed(ends), found.lost, found.early)
 
 
 def _break(shelly: SimulatorProcess, device: str, *, hangs: bool) -> None:

@@ -50,7 +50,10 @@ def location() -> Location:
 
 
 def add_accounts(url: str, count: int, *, run: str, first_read: datetime) -> list[ShellyAccount]:
-    """``count`` accounts on the simulator at ``url``; their readings, every 30 s each, are spread over the 30 s."""
+    """``count`` accounts on the simulator at ``url``; their readings, every 30 s each, are spread over the 30 s.
+
+    ``first_read`` lies after the sessions are there: a relay that is on without one would be switched off.
+    """
     accounts = []
     for number in range(count):
         read_at = first_read + timedelta(seconds=READ_EVERY_S * number / count)
