@@ -1,4 +1,4 @@
-"""The devices room says what a due Shelly account does."""
+"""The devices room says what a due Shelly account does, and what the active proof makes of a relay's outcome."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ class DevicesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from devices.relays import wiring
+        from devices.energy import wiring as energy
+        from devices.relays import wiring as relays
 
-        wiring.connect()
+        relays.connect()
+        energy.connect()

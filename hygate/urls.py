@@ -8,12 +8,14 @@ from allauth.mfa.recovery_codes import views as recovery
 from allauth.mfa.totp import views as totp
 from django.urls import include, path
 
+from devices.energy import live
 from hygate import health
 from hygate.logins import slowed
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("api/v1/energy/<int:location>/live", live.live, name="energy_live"),
     path("account/login/", slowed(account.login), name="account_login"),
     path("account/login/code/", slowed(second_factor.authenticate, code=True), name="mfa_authenticate"),
     path("account/logout/", account.logout, name="account_logout"),

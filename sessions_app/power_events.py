@@ -33,8 +33,10 @@ def on_power_order(order: PowerOrder) -> None:
 
 
 def _pause(session: DeviceSession, order: PowerOrder) -> None:
-    """OFF now; the minutes stand still from the asking. One whose relay is being brought back is not paused as well."""
-    if session.paused_at is not None or not session.device.may_pause:
+    """OFF now; the minutes stand still from the asking. One whose relay is being brought back is not paused as well,
+    nor one whose minutes are over: it ends."""
+    assert session.ends_at is not None
+    if session.paused_at is not None or not session.device.may_pause or session.ends_at <= order.at:
         return
     audit.write("power_hold", session=session.pk, device=session.device_id, reason=order.reason)
     transition(session, Move(State.PAUSED), now=order.at)
@@ -49,6 +51,7 @@ def _resume(session: DeviceSession, order: PowerOrder) -> None:
     if under_way.exists() or not power.headroom(session.device, order.at, session=session.pk).ok:
         return
     left_s = math.ceil((session.ends_at - session.paused_at).total_seconds())
+    power.returns(session.pk, order.at)
     audit.write("power_back", session=session.pk, device=session.device_id, reason=order.reason, left_s=left_s)
     order_on(
         session.device,

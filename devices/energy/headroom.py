@@ -97,6 +97,11 @@ def pauses(session: int, now: datetime) -> None:
     _open(session).update(paused_at=now, switched_at=now)
 
 
+def returns(session: int, now: datetime) -> None:
+    """Its way back from a pause has begun: from now on its watts count again."""
+    _open(session).filter(paused_at__isnull=False).update(switched_at=now)
+
+
 def release(session: int, now: datetime) -> None:
     """The session is over: its watts are free."""
     _open(session).update(released_at=now, waiting_since=None)

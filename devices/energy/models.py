@@ -41,6 +41,8 @@ class EnergySource(models.Model):
     """One live source of a Location: how it is reached, how it fares, and whether its grid sign was proven.
 
     ``secrets`` is a JSON object of what its kind needs (keys, certificates); it is written through forms only.
+    ``proof`` is the active proof under way or the last one (devices/energy/proof.py). ``bridge_address`` is the Shelly
+    device in the local network whose virtual components show the readings, every ``bridge_every_s``; empty: none.
     ``watched_by``/``watched_until`` are the lease of the watcher that holds the connection; a second one stands by.
     """
 
@@ -69,6 +71,9 @@ class EnergySource(models.Model):
     sign_at = models.DateTimeField(null=True, blank=True)
     told = models.JSONField(default=list, blank=True)
     surplus_since = models.DateTimeField(null=True, blank=True)
+    proof = models.JSONField(default=dict, blank=True)
+    bridge_address = models.CharField(max_length=60, blank=True, default="")
+    bridge_every_s = models.PositiveSmallIntegerField(default=5, validators=[MinValueValidator(1)])
     watched_by = models.CharField(max_length=80, blank=True, default="")
     watched_until = models.DateTimeField(null=True, blank=True)
 
@@ -121,6 +126,7 @@ class SitePower(models.Model):
 
     Lock order: session → site → payment → device. ``passes`` are those of the present trouble
     (when, how much was taken away, the flow before and after); ``calm_since``: since when there has been none.
+    ``read_token_hash``: SHA-256 of the token with which a script reads the site's live numbers; empty: nobody may.
     """
 
     location = models.OneToOneField("devices.Location", on_delete=models.CASCADE, related_name="site_power")
@@ -144,6 +150,7 @@ class SitePower(models.Model):
     least_running = models.PositiveSmallIntegerField(default=0)
     passes = models.JSONField(default=list, blank=True)
     calm_since = models.DateTimeField(null=True, blank=True)
+    read_token_hash = models.CharField(max_length=64, blank=True, default="")
 
     class Meta:
         constraints: ClassVar = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -110,7 +111,11 @@ def reading_of(fields: dict[str, Any]) -> Reading:
 
 
 def stored(reading: Reading) -> dict[str, Any]:
-    return {str(name): [one.value, round(one.at.timestamp(), 3)] for name, one in reading.fields.items()}
+    """A reading as JSON. What is no number becomes null, which no rule believes: JSON knows no NaN."""
+    return {
+        str(name): [one.value if math.isfinite(one.value) else None, round(one.at.timestamp(), 3)]
+        for name, one in reading.fields.items()
+    }
 
 
 def limits_of(power: SitePower, source: EnergySource | None) -> Limits:
@@ -166,7 +171,8 @@ def open_promises(location_id: int) -> list[Promise]:
 
 
 def reservations(promises: Sequence[Promise], now: datetime, *, asking: Promise | None = None) -> list[Reservation]:
-    """What counts against whoever asks: every promise, but of those who wait only the ones ahead in the queue."""
+    """What counts against whoever asks: every promise, but of those who wait only the ones ahead in the queue, and
+    those who stand still not against each other: which of them goes on is chosen before anyone asks."""
     counted = [one for one in promises if asking is None or (one.pk != asking.pk and _counts(one, asking))]
     return [_reservation(one, now) for one in counted]
 
@@ -177,14 +183,21 @@ def rank(promise: Promise) -> tuple[int, datetime, int]:
 
 
 def _counts(other: Promise, asking: Promise) -> bool:
+    if asking.paused_at is not None and stands_still(other):
+        return False
     return other.waiting_since is None or (asking.waiting_since is not None and rank(other) < rank(asking))
+
+
+def stands_still(promise: Promise) -> bool:
+    """Paused, and its way back has not begun."""
+    return promise.paused_at is not None and (promise.switched_at is None or promise.switched_at <= promise.paused_at)
 
 
 def _reservation(promise: Promise, now: datetime) -> Reservation:
     device = promise.device
     after = timedelta(seconds=promise.reserve_after_s) if promise.reserve_after_s is not None else None
     watts = promised_w(promise.watts, promise.started_at, now, reserve_w=promise.reserve_w, reserve_after=after)
-    measures = promise.started_at is not None and promise.paused_at is None and device.watts is not None
+    measures = promise.paused_at is None and measured_since_switched(promise)
     return Reservation(
         phases=Phases(device.phases),
         watts=watts,
@@ -192,6 +205,15 @@ def _reservation(promise: Promise, now: datetime) -> Reservation:
         seen_at=device.reading_at if measures else None,
         device=device.name,
     )
+
+
+def measured_since_switched(promise: Promise) -> bool:
+    """Whether the device's own watts are of the time since its relay was last confirmed on: what it drew before a
+    pause, or for the guest before, is not in the meter any more."""
+    device = promise.device
+    if promise.started_at is None or device.watts is None or device.reading_at is None:
+        return False
+    return device.reading_at >= max(promise.started_at, promise.switched_at or promise.started_at)
 
 
 def power_of(location_id: int) -> SitePower | None:

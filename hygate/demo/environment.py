@@ -36,6 +36,10 @@ class Ports:
     shelly: int
     stripe: int
     broker: int
+    sigenergy: int = 8103
+    renogy: int = 8104
+    modbus: int = 8502
+    mqtt: int = 8883
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,10 @@ def ports() -> Ports:
         shelly=_port("HYGATE_SIM_SHELLY_PORT", 8101),
         stripe=_port("HYGATE_SIM_STRIPE_PORT", 8102),
         broker=_port("HYGATE_VALKEY_PORT", 6390),
+        sigenergy=_port("HYGATE_SIM_SIGENERGY_PORT", 8103),
+        renogy=_port("HYGATE_SIM_RENOGY_PORT", 8104),
+        modbus=_port("HYGATE_SIM_MODBUS_PORT", 8502),
+        mqtt=_port("HYGATE_SIM_MQTT_PORT", 8883),
     )
 
 

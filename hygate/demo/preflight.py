@@ -49,6 +49,10 @@ def ports_are_free(ports: Ports) -> None:
         "PORT": ("the pages", ports.web),
         "HYGATE_SIM_SHELLY_PORT": ("the simulated Shelly Cloud", ports.shelly),
         "HYGATE_SIM_STRIPE_PORT": ("the simulated Stripe", ports.stripe),
+        "HYGATE_SIM_SIGENERGY_PORT": ("the simulated Sigenergy cloud", ports.sigenergy),
+        "HYGATE_SIM_MODBUS_PORT": ("the simulated plant's Modbus", ports.modbus),
+        "HYGATE_SIM_MQTT_PORT": ("the simulated plant's push", ports.mqtt),
+        "HYGATE_SIM_RENOGY_PORT": ("the simulated Renogy", ports.renogy),
         "HYGATE_VALKEY_PORT": ("the broker", ports.broker),
     }
     numbers = [port for _, port in wanted.values()]

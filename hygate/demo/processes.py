@@ -45,9 +45,12 @@ def broker(place: Place, ports: Ports) -> Program | None:
 def simulators(place: Place, ports: Ports) -> list[Program]:
     shelly = ("--port", str(ports.shelly), "--state", str(place.shelly_state))
     stripe = ("--port", str(ports.stripe), "--state", str(place.stripe_state))
+    plant = ("--port", str(ports.sigenergy), "--modbus-port", str(ports.modbus), "--mqtt-port", str(ports.mqtt))
     return [
         Program("shelly", manage("simulate", "shelly", *shelly), service=True),
         Program("stripe", manage("simulate", "stripe", *stripe), service=True),
+        Program("sigenergy", manage("simulate", "sigenergy", *plant), service=True),
+        Program("renogy", manage("simulate", "renogy", "--port", str(ports.renogy)), service=True),
     ]
 
 
@@ -66,6 +69,10 @@ def worker(queue: str, threads: int) -> tuple[str, ...]:
     which = ("-Q", queue, "-n", f"{queue}@%h", "-P", "threads", "-c", str(threads))
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING")
     return python("-m", "celery", "-A", "hygate.celery", "worker", *which, *quiet)
+
+
+def watcher() -> Program:
+    return Program("watcher", manage("watch_energy"))
 
 
 def beat() -> Program:

@@ -14,6 +14,7 @@ from django.db import connections
 from django.db.migrations.exceptions import InconsistentMigrationHistory, NodeNotFoundError
 from django.db.utils import DatabaseError
 
+from devices.models import LatestReading
 from devices.shelly.errors import ShellyError
 from hygate import clock
 from hygate.demo import environment, preflight, processes
@@ -58,12 +59,13 @@ def _serve(supervisor: Supervisor, place: Place, ports: Ports, say: Say) -> None
     supervisor.start(processes.simulators(place, ports))
     supervisor.wait_until(lambda: _services_answer(ports, broker is not None), "The simulators", SERVICES_WITHIN_S)
     _prepare_data(supervisor)
-    supervisor.start([processes.web(ports), *processes.workers()])
+    supervisor.start([processes.web(ports), *processes.workers(), processes.watcher()])
     if broker is not None:
         supervisor.start([processes.beat()])
     since = clock.now()
     supervisor.wait_until(lambda: answers(f"http://{HOST}:{ports.web}/healthz"), "The pages", SITE_WITHIN_S)
     supervisor.wait_until(lambda: _workers_look(since), "The workers", SITE_WITHIN_S)
+    supervisor.wait_until(lambda: _plant_is_read(since), "The energy watcher", SITE_WITHIN_S)
     connections.close_all()
     say(welcome(ports, place.logs))
     supervisor.run()
@@ -87,13 +89,19 @@ def _prepare_data(supervisor: Supervisor) -> None:
 
 
 def _services_answer(ports: Ports, with_broker: bool) -> bool:
-    simulators = all(answers(f"http://{HOST}:{port}/_ctl/faults") for port in (ports.shelly, ports.stripe))
-    return simulators and (not with_broker or listens(ports.broker))
+    asked = (ports.shelly, ports.stripe, ports.sigenergy)
+    return all(answers(f"http://{HOST}:{port}/_ctl/faults") for port in asked) and (
+        not with_broker or listens(ports.broker)
+    )
 
 
 def _workers_look(since: datetime) -> bool:
     seen = Heartbeat.objects.filter(name__startswith="worker:", at__gte=since).count()
     return seen >= len(processes.WORKERS)
+
+
+def _plant_is_read(since: datetime) -> bool:
+    return LatestReading.objects.filter(at__gte=since).exists()
 
 
 def answers(url: str) -> bool:
@@ -122,6 +130,7 @@ def welcome(ports: Ports, logs: Path) -> str:
         f"                   {logins}, password {PASSWORD}\n"
         f"  Shelly Cloud:    http://{HOST}:{ports.shelly}/_ctl/ledger (simulated; what its relays did)\n"
         f"  Stripe:          http://{HOST}:{ports.stripe}/_ctl/ledger (simulated; what became of the money)\n"
+        f"  Energy:          http://{HOST}:{ports.sigenergy}/_ctl/plant (simulated; sun, battery, loads and grid)\n"
         f"  Logs:            {logs}/*.log\n\n"
         "Ctrl-C stops it; the data stay for the next time (make demo FRESH=1 starts anew).\n"
     )

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.db import transaction
 
-from devices.models import Device, DeviceCode, DeviceKind, Location, Phases, ShellyAccount, UsagePlan
+from devices.energy.models import SourceKind
+from devices.models import (
+    Device,
+    DeviceCode,
+    DeviceKind,
+    EnergySource,
+    Location,
+    Phases,
+    ShellyAccount,
+    SitePower,
+    UsagePlan,
+)
 from devices.relays.sync import sync_account
 from hygate.models import Role, SiteSettings, User
 from hygate.simulators.shelly import DEMO_KEY
@@ -78,6 +89,7 @@ def seed() -> None:
             defaults={"server_url": settings.SHELLY_DEFAULT_URL},
             create_defaults={"server_url": settings.SHELLY_DEFAULT_URL, "auth_key": DEMO_KEY},
         )
+        _energy(location)
     missing = [one for one in MACHINES if not DeviceCode.objects.filter(code=one.code).exists()]
     if not missing:
         return
@@ -86,6 +98,18 @@ def seed() -> None:
         for machine in missing:
             row = found.get((machine.shelly_id, machine.channel), {})
             _device(machine, location, account, model=row.get("model", ""), generation=row.get("generation", 2))
+
+
+def _energy(location: Location) -> None:
+    """The simulated plant on the roof; the limits that it states itself are the site's."""
+    SitePower.objects.get_or_create(location=location)
+    here = {"address": "127.0.0.1", "port": settings.SIM_MODBUS_PORT}
+    EnergySource.objects.update_or_create(
+        location=location,
+        name="Plant on the roof",
+        defaults=here,
+        create_defaults={**here, "kind": SourceKind.SIGENERGY_MODBUS},
+    )
 
 
 def _person(email: str, role: Role) -> None:

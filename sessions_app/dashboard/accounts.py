@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from devices.accounts import add_account, change_account
 from devices.adding import Choice, NotSellable, add_devices
+from devices.commissioning import check_power_up
 from devices.key_age import KeyAge, key_age
 from devices.models import AccountStatus, Device, DeviceKind, Location, ShellyAccount
 from devices.relays.models import OPEN
@@ -237,6 +238,7 @@ def add_channels(request: HttpRequest, pk: int) -> HttpResponse:
         except NotSellable as error:
             problem = str(error)
         else:
+            check_power_up(made)
             names = ", ".join(device.name for device in made) or "Nothing new"
             return frame.done(request, reverse("dashboard:devices"), f"Added: {names}. Now give each a plan.")
     context = _found(one, request.POST, errors) | {"problem": problem or "One row needs a look."}

@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from devices.commissioning import check_power_up
 from devices.models import Device, RelayCommand, UsagePlan
 from devices.relays import blocking
 from devices.relays.models import OPEN
@@ -101,11 +102,14 @@ def start_order(session: DeviceSession) -> Any:
 
 @staff_only
 def edit(request: HttpRequest, pk: int) -> HttpResponse:
+    """What energy decides by (phases, priority, pausing) is for administrators."""
     one = get_object_or_404(Device, pk=pk)
     back = reverse("dashboard:device", args=[pk])
-    form = DeviceForm(request.POST or None, initial=DeviceForm.values_of(one))
+    power = bool(getattr(request.user, "is_administrator", False))
+    form = DeviceForm(request.POST or None, initial=DeviceForm.values_of(one), power=power)
     if form.is_valid():
         update(request, Device, one, form.columns(), kind="device_edited", device=one.pk)
+        check_power_up([Device.objects.select_related("location").get(pk=pk)])
         return frame.done(request, back, f"{form.cleaned_data['name']} is saved.")
     return frame.dialog(request, form, title=f"Edit {one.name}", submit="Save", back=back, here=HERE)
 

@@ -11,7 +11,7 @@ from django import forms
 from django.conf import settings
 from django.db import models
 
-from devices.models import Device, DeviceKind, ShellyAccount, UsagePlan
+from devices.models import Device, DeviceKind, Phases, ShellyAccount, UsagePlan
 from devices.shelly.server_url import check_server_url
 from sessions_app import money
 from sessions_app.dashboard.spelling import amount
@@ -127,11 +127,30 @@ class DeviceForm(PlainForm):
     kind = forms.ChoiceField(choices=DeviceKind.choices)
     rated_w = forms.IntegerField(min_value=1, max_value=100_000, required=False, label="Rated power, W")
     active = forms.BooleanField(required=False, label="For sale")
-    pairs = (("kind", "rated_w"),)
+    phases = forms.ChoiceField(
+        choices=[("", "not known"), *Phases.choices], required=False, help_text="Found by the active proof as well."
+    )
+    priority = forms.IntegerField(
+        min_value=1, max_value=1000, help_text="A small number is served first and paused last."
+    )
+    min_on_s = forms.IntegerField(min_value=0, max_value=7200, label="Least time on, s")
+    min_off_s = forms.IntegerField(min_value=0, max_value=7200, label="Least time off, s")
+    apart_group = forms.CharField(
+        max_length=30, required=False, label="Not together with", help_text="Only one Device of a group runs at a time."
+    )
+    may_pause = forms.BooleanField(required=False, label="May be paused while power is short")
+    of_power = ("phases", "priority", "min_on_s", "min_off_s", "apart_group", "may_pause")
+    pairs = (("kind", "rated_w"), ("phases", "priority"), ("min_on_s", "min_off_s"))
+
+    def __init__(self, *args: Any, power: bool = True, **kwargs: Any) -> None:
+        """``power``: with the fields that energy decides by; they are for administrators."""
+        super().__init__(*args, **kwargs)
+        for name in () if power else self.of_power:
+            del self.fields[name]
 
     @staticmethod
     def values_of(device: Device) -> dict[str, Any]:
-        return {name: getattr(device, name) for name in ("name", "place", "kind", "rated_w", "active")}
+        return {name: getattr(device, name) for name in DeviceForm.base_fields}
 
     def columns(self) -> dict[str, Any]:
         return dict(self.cleaned_data)

@@ -10,7 +10,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from devices.energy.headroom import place_in_queue
 from sessions_app.guest import words
 from sessions_app.guest.bringing_back import bringing_back
 from sessions_app.guest.sentences import (
@@ -139,9 +141,19 @@ def waiting_for_power(visit: Visit) -> SessionPage:
         % {"device": visit.name},
         acts=(Act(_("Stop waiting, pay nothing"), visit.url("cancel"), "line", post=True),),
         note=note if latest else None,
-        facts=(*programme_facts(visit), reference(visit)),
+        facts=(*_place(visit), *programme_facts(visit), reference(visit)),
         status=_("Waiting for power. It starts by itself."),
     )
+
+
+def _place(visit: Visit) -> tuple[Fact, ...]:
+    """Where the session stands in its Location's queue for power; nothing when it has just left it."""
+    place = place_in_queue(visit.session.pk)
+    if place is None:
+        return ()
+    before = place - 1
+    said = ngettext("%(count)s is before you", "%(count)s are before you", before) % {"count": before}
+    return (Fact(_("Queue"), said if before else _("You are next")),)
 
 
 def starting(visit: Visit) -> SessionPage:

@@ -19,6 +19,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN_S, STOPPED_WITHIN_S = 90.0, 10.0
+PORTS = (
+    "PORT",
+    "HYGATE_VALKEY_PORT",
+    "HYGATE_SIM_SHELLY_PORT",
+    "HYGATE_SIM_STRIPE_PORT",
+    "HYGATE_SIM_SIGENERGY_PORT",
+    "HYGATE_SIM_RENOGY_PORT",
+    "HYGATE_SIM_MODBUS_PORT",
+    "HYGATE_SIM_MQTT_PORT",
+)
 HAS_PROC = Path("/proc/self/environ").exists()
 
 
@@ -33,8 +43,7 @@ def free_port() -> int:
 def environ(tmp_path: Path) -> dict[str, str]:
     """Ports and a folder of this test's own; the folder's name also marks every process that the demo starts."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    names = ("PORT", "HYGATE_SIM_SHELLY_PORT", "HYGATE_SIM_STRIPE_PORT", "HYGATE_VALKEY_PORT")
-    return {**kept, **{name: str(free_port()) for name in names}, "HYGATE_VAR_DIR": str(tmp_path / "demo")}
+    return {**kept, **{name: str(free_port()) for name in PORTS}, "HYGATE_VAR_DIR": str(tmp_path / "demo")}
 
 
 def manage(*arguments: str, environ: dict[str, str], within_s: float = 30) -> subprocess.CompletedProcess[str]:
@@ -201,7 +210,7 @@ def test_demo_starts_and_stops_cleanly(demo: Demo, environ: dict[str, str]) -> N
     demo.wait_until_ready()
     with urllib.request.urlopen(f"http://127.0.0.1:{environ['PORT']}/healthz", timeout=5) as answer:
         assert answer.status == 200
-    assert len(demo.processes()) >= 8
+    assert len(demo.processes()) >= 11
 
     demo.make.send_signal(signal.SIGTERM)
 

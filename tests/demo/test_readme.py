@@ -21,7 +21,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
-PORTS = ("PORT", "HYGATE_SIM_SHELLY_PORT", "HYGATE_SIM_STRIPE_PORT", "HYGATE_VALKEY_PORT")
+SIMULATORS = ("SHELLY", "STRIPE", "SIGENERGY", "RENOGY", "MODBUS", "MQTT")
+PORTS = ("PORT", "HYGATE_VALKEY_PORT", *(f"HYGATE_SIM_{name}_PORT" for name in SIMULATORS))
 SERVES = {"make demo": "Hygate is ready", "manage.py simulate shelly": "Simulated Shelly Cloud"}
 READY_WITHIN_S, DONE_WITHIN_S, STOPPED_WITHIN_S = 180.0, 120.0, 10.0
 NEEDED = ("git", "make", "python3")

@@ -24,18 +24,19 @@ import yaml
 from django.core.management import get_commands
 
 from hygate.demo.environment import Ports
-from hygate.demo.processes import beat, web, workers
+from hygate.demo.processes import beat, watcher, web, workers
 from tests.processes.workers import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-ROLES = ("web", "clock", "relays", "money", "beat")
+ROLES = ("web", "clock", "relays", "money", "watcher", "beat")
 VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 SERVER = urlsplit(os.environ.get("HYGATE_TEST_PG_URL") or "postgresql://postgres@127.0.0.1:5432/postgres")
 BROKER = "redis://127.0.0.1:6379/9"
 OURS = re.compile(r"clock|relays|money|unacked.*|_kombu.*")
 STOPPED_WITHIN_S = 10.0
+ENERGY_PORTS = ("HYGATE_SIM_SIGENERGY_PORT", "HYGATE_SIM_MODBUS_PORT", "HYGATE_SIM_MQTT_PORT")
 
 
 def filled_in(text: str, values: dict[str, str]) -> str:
@@ -56,11 +57,12 @@ def filled_in(text: str, values: dict[str, str]) -> str:
 
 def test_everything_that_runs_for_long_has_its_service() -> None:
     ports = Ports(8000, 8101, 8102, 6390)
-    demo = {program.name.removeprefix("worker-"): program.command for program in (web(ports), *workers(), beat())}
+    programs = (web(ports), *workers(), watcher(), beat())
+    demo = {program.name.removeprefix("worker-"): program.command for program in programs}
     assert set(demo) == set(ROLES)
     for role, command in demo.items():
         mine = SERVICES[role]["command"]
-        assert mine[0] in command
+        assert mine[0] in command or mine[0] == "python"
         for option in ("-Q", "-c", "-P", "-n", "--interface", "--blocking-threads"):
             if option in command:
                 assert mine[mine.index(option) + 1] == command[command.index(option) + 1], f"{role}: {option}"
@@ -178,6 +180,7 @@ class Stack:
             "HYGATE_SIMULATED": "1",
             "HYGATE_SIM_SHELLY_PORT": str(self.shelly),
             "HYGATE_SIM_STRIPE_PORT": str(self.stripe),
+            **{name: str(free_port()) for name in ENERGY_PORTS},
         }
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -243,7 +246,7 @@ def stack(tmp_path: Path, database: str, broker: str) -> Iterator[Stack]:
 
 @pytest.mark.slow
 def test_the_services_sell_one_session_and_stop_within_ten_seconds(stack: Stack) -> None:
-    for simulator in ("shelly", "stripe"):
+    for simulator in ("shelly", "stripe", "sigenergy"):
         stack.start(simulator, "python", "manage.py", "simulate", simulator)
     migrated = stack.once(*SERVICES["migrate"]["command"])
     assert migrated.returncode == 0, migrated.stderr

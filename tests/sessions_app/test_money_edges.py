@@ -11,7 +11,7 @@ import pytest
 from hygate.models import Alert, AuditEvent
 from sessions_app import selling, services
 from sessions_app.models import DeviceSession, Payment, Refund, StripeWatch, WebhookEvent
-from sessions_app.payments import checkout, settling
+from sessions_app.payments import checkout, importing, settling
 from sessions_app.payments.checkout import CheckoutUnavailable, open_checkout
 from sessions_app.states import PaymentStatus, Reason, RefundStatus, State
 from tests.world import World, kinds_of
@@ -172,6 +172,19 @@ def test_a_refund_that_fails_raises_one_alert_and_can_be_owed_again(world: World
     assert session.payments.get().refund_promised_minor == 0
 
 
+def test_a_refund_of_which_a_webhook_says_that_it_failed_is_told_to_a_person(world: World) -> None:
+    world.ctl(world.stripe_server, "POST", "/_ctl/refunds", {"mode": "pending"})
+    session = running(world)
+    stop_after(world, session, 10.2)
+    world.go(5)
+    refund = Refund.objects.get()
+    world.ctl(world.stripe_server, "POST", f"/_ctl/refunds/{refund.stripe_id}", {"status": "failed"})
+    importing.import_refunds(refund.payment_id)
+    refund.refresh_from_db()
+    assert refund.status == RefundStatus.FAILED
+    assert Alert.objects.filter(kind="refund_failed", closed_at__isnull=True).count() == 1
+
+
 def test_the_alert_about_a_failed_refund_closes_when_its_amount_went_back(world: World) -> None:
     world.ctl(world.stripe_server, "POST", "/_ctl/refunds", {"mode": "failed"})
     session = running(world)
@@ -222,6 +235,18 @@ def test_what_we_owe_shrinks_by_what_was_refunded_at_stripe(world: World) -> Non
     payment = session.payments.get()
     assert (payment.status, payment.refunded_minor, payment.refund_promised_minor) == (PaymentStatus.REFUNDED, 250, 250)
     assert set(Refund.objects.values_list("status", flat=True)) == {RefundStatus.COVERED, RefundStatus.SUCCEEDED}
+
+
+def test_a_refund_that_no_longer_fits_is_asked_for_anew_without_alarming_anybody(world: World) -> None:
+    """Nobody told us that 200 went back in Stripe's own dashboard: our 125 are refused, and 50 of them are left."""
+    session = running(world)
+    there = f"/_ctl/payment_intents/{intent_of(world)}/refund"
+    world.ctl(world.stripe_server, "POST", there, {"amount": 200})
+    stop_after(world, session, 10.2)
+    world.go(60)
+    assert [amount for kind, amount in world.money() if kind == "refunded"] == [200, 50]
+    assert session.payments.get().refunded_minor == 250
+    assert not Alert.objects.filter(kind="refund_failed").exists()
 
 
 # -- holds

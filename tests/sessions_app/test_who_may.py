@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +16,8 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from devices.models import Device, DeviceCode, Location, ShellyAccount, UsagePlan
+from devices.energy.models import SourceKind
+from devices.models import Device, DeviceCode, EnergySource, Location, ShellyAccount, UsagePlan
 from hygate import clock
 from hygate.models import Alert, AuditEvent, Heartbeat, SiteSettings, User
 from sessions_app.guest import cookie
@@ -25,6 +27,7 @@ from sessions_app.states import State
 pytestmark = pytest.mark.django_db
 NOWHERE = "http://127.0.0.1:9"
 KEY = "the-auth-key-of-this-account"
+PLANT_SECRET = "the-app-secret-of-the-plant"
 STRIPE_KEY = "sk_test_the-stripe-key-of-this-site"
 LINK, FOREIGN_LINK = "the-link-of-this-guest", "the-link-of-another-guest"
 PEOPLE = ("anonymous", "guest", "operator", "administrator")
@@ -62,6 +65,7 @@ LINK_DO = Row("", "405 405 405 405", "303 303 303 303")
 TABLE: dict[str, Row] = {
     "healthz": Row("", "200 200 200 200", "200 200 200 200"),
     "readyz": Row("", "200 200 200 200", "200 200 200 200"),
+    "energy_live": Row("", "401 401 401 401", "405 405 405 405"),
     "stripe_webhook": Row("", "405 405 405 405", "400 400 400 400"),
     "account_login": Row("", "200 200 302 302", "200 200 302 302"),
     "account_logout": Row("", "302 302 200 200", "302 302 302 302"),
@@ -120,6 +124,18 @@ TABLE: dict[str, Row] = {
     "dashboard:stripe": READ_ADMIN,
     "dashboard:stripe_test": DO_ADMIN,
     "dashboard:settings": FORM_ADMIN,
+    "dashboard:energy": READ_STAFF,
+    "dashboard:energy_live": READ_STAFF,
+    "dashboard:energy_charts": READ_STAFF,
+    "dashboard:energy_settings": READ_ADMIN,
+    "dashboard:energy_source_add": FORM_ADMIN,
+    "dashboard:energy_source_edit": FORM_ADMIN,
+    "dashboard:energy_source_delete": ASK_ADMIN,
+    "dashboard:energy_source_test_new": Row("administrator", "405 405 405 405", "login login 403 422"),
+    "dashboard:energy_source_test": DO_ADMIN,
+    "dashboard:energy_source_proof": FORM_ADMIN,
+    "dashboard:energy_site": FORM_ADMIN,
+    "dashboard:energy_token": Row("administrator", "login login 403 200", "login login 403 200"),
     "dashboard:team": READ_ADMIN,
     "dashboard:team_add": FORM_ADMIN,
     "dashboard:team_role": FORM_ADMIN,
@@ -160,7 +176,14 @@ class Site:
         self.payment = self.session.payments.get()
         self.other = self.add_session(self.add_device(1, "Washer 2", "WASH2"), FOREIGN_LINK)
         self.alert = Alert.objects.create(key="mail", kind="mail_failed", title="Alerts cannot be mailed")
-        Heartbeat.objects.create(name="sweep", at=clock.now())
+        self.source = EnergySource.objects.create(
+            location=self.location,
+            name="Plant",
+            kind=SourceKind.SIGENERGY_OPENAPI,
+            address=NOWHERE,
+            secrets=json.dumps({"app_key": "the-app-key-of-the-plant", "app_secret": PLANT_SECRET}),
+        )
+        Heartbeat.objects.bulk_create([Heartbeat(name=name, at=clock.now()) for name in ("sweep", "energy")])
         self.colleague = User.objects.create(email="colleague@example.com")
         self.browsers = {name: self.browser(name) for name in PEOPLE}
 
@@ -219,11 +242,14 @@ class Site:
     def url(self, name: str) -> str:
         """The address of ``name`` about this site's row."""
         pattern = ALL[name].pattern
-        values: dict[str, Any] = {"token": LINK, "code": "WASH1", "form": "svg"}
+        values: dict[str, Any] = {"token": LINK, "code": "WASH1", "form": "svg", "kind": "sigenergy_modbus"}
+        values["location"] = self.location.pk
         rows = {"device": self.device, "maintenance": self.device, "plan": self.plan, "session": self.session}
         rows |= {"account": self.account, "location": self.location, "payment": self.payment, "team": self.colleague}
-        rows["alert"] = self.alert
+        rows |= {"alert": self.alert, "energy": self.source}
         word = name.rpartition(":")[2].partition("_")[0]
+        if name in ("dashboard:energy_site", "dashboard:energy_token"):
+            word = "location"
         values["pk"] = self.device.pk if name == "dashboard:plan_add" else getattr(rows.get(word), "pk", None)
         return reverse(name, kwargs={key: values[key] for key in pattern.regex.groupindex})
 
@@ -306,7 +332,7 @@ def test_keys_and_links_are_on_no_page_and_operators_have_no_field_for_one(site:
     """What people choose for themselves (their password) is not on the dashboard's own pages."""
     for name in (name for name in TABLE if name.startswith("dashboard:")):
         pages = {person: site.browsers[person].get(site.url(name)).content.decode() for person in PEOPLE}
-        for secret in (KEY, STRIPE_KEY, LINK):
+        for secret in (KEY, STRIPE_KEY, LINK, PLANT_SECRET):
             assert not [person for person, html in pages.items() if secret in html], name
-        for key_field in ('type="password"', 'name="auth_key"'):
+        for key_field in ('type="password"', 'name="auth_key"', 'name="app_secret"'):
             assert key_field not in pages["operator"], name

@@ -429,6 +429,13 @@ def test_a_reboot_forgets_the_timer_and_goes_to_the_initial_state(bench: Bench, 
     assert (bench.relay()["output"], bench.relay()["timer"]) == (True, None)
 
 
+def test_the_settings_show_what_a_relay_does_when_its_power_returns(bench: Bench) -> None:
+    bench.ctl(f"devices/{PRO}", initial_state="restore_last")
+    [entry] = bench.v2("get", {"ids": [PRO], "select": ["settings"], "pick": {"settings": ["switch:0"]}}).json()
+    assert entry["settings"]["switch:0"]["initial_state"] == "restore_last"
+    assert "DeviceInfo" not in entry["settings"]
+
+
 def test_the_button_toggles(bench: Bench) -> None:
     bench.ctl(f"devices/{PRO}", press=1)
     bench.ctl(f"devices/{PRO}", press=1)
@@ -580,6 +587,15 @@ def test_injected_answers_are_recorded_with_their_status(bench: Bench) -> None:
     with pytest.raises(httpx.RemoteProtocolError):
         bench.switch(True)
     assert bench.ledger("request")[-1]["status"] is None
+    assert bench.moves() == []
+
+
+def test_an_answer_that_drips_never_ends_and_moves_nothing(bench: Bench) -> None:
+    bench.ctl("faults", on="switch_on", do="drip", seconds=1)
+    began = time.monotonic()
+    with pytest.raises(httpx.RemoteProtocolError):
+        bench.switch(True)
+    assert time.monotonic() - began >= 0.9
     assert bench.moves() == []
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from devices.energy.models import EnergySource, SourceKind
+from devices.energy.reading import Fields
 from devices.energy.sources import sigenergy_mqtt, sigenergy_openapi
 from devices.energy.sources.renogy import source as renogy
 from devices.energy.sources.renogy.client import BASE_URL, RenogySettings
@@ -18,15 +19,18 @@ from hygate.secrets import SecretUnreadable
 Alarmed = Callable[[tuple[Alarm, ...]], Awaitable[None]]
 
 
-def build(row: EnergySource, alarmed: Alarmed | None = None) -> Source:
-    """The adapter for ``row``; raises ``Refused`` where its settings cannot be used. Nothing is connected yet."""
+def build(row: EnergySource, alarmed: Alarmed | None = None, known: Fields | None = None) -> Source:
+    """The adapter for ``row``; raises ``Refused`` where its settings cannot be used. Nothing is connected yet.
+
+    ``known``: what was read last, for *Test connection* of a cloud that may be asked only every five minutes.
+    """
     secrets = secrets_of(row)
     match row.kind:
         case SourceKind.SIGENERGY_MODBUS:
             port = row.port or sigenergy_modbus.ModbusSettings.port
             return sigenergy_modbus.build(sigenergy_modbus.ModbusSettings(row.address, port, row.unit))
         case SourceKind.SIGENERGY_OPENAPI:
-            return sigenergy_openapi.build(_cloud(row, secrets))
+            return sigenergy_openapi.build(_cloud(row, secrets), known)
         case SourceKind.SIGENERGY_MQTT:
             return sigenergy_mqtt.build(
                 sigenergy_mqtt.MqttSettings(

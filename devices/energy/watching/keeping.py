@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.utils import DatabaseError
 
 from devices.energy import balance, rule, site
 from devices.energy.models import EnergySource, LatestReading, ReadingMean, Sign, SourceStatus
@@ -36,6 +38,8 @@ class Bucket:
     def add(self, fields: Fields) -> None:
         for name, measured in fields.items():
             value = float(measured.value)
+            if not math.isfinite(value):
+                continue
             known = self.sums.setdefault(name, [0, 0.0, value, value])
             known[0] += 1
             known[1] += value
@@ -63,7 +67,7 @@ class Keeper:
         """In the event loop: no database here."""
         self.reading = self.reading.merged(news)
         self.is_dirty = True
-        if Field.GRID_IMPORT in news:
+        if Field.GRID_IMPORT in news and all(math.isfinite(one.value) for one in self.reading.fields.values()):
             self.verdicts.append(balance.judge(self.reading, load_has_own_meter=self.source.load_has_own_meter))
         start = now.replace(second=now.second // SPAN_S * SPAN_S, microsecond=0)
         if self.bucket is None or self.bucket.at != start:
@@ -73,21 +77,28 @@ class Keeper:
         self.bucket.add(news)
 
     def store(self, now: datetime) -> None:
-        """On the watcher's database thread."""
+        """On the watcher's database thread. What could not be written is kept for the next time."""
         self.is_dirty = False
+        done, self.closed = self.closed, []
+        try:
+            self._store(now, done)
+        except DatabaseError:
+            self.is_dirty, self.closed = True, [*done, *self.closed]
+            raise
+
+    def _store(self, now: datetime, done: Sequence[Bucket]) -> None:
         with transaction.atomic():
             LatestReading.objects.update_or_create(
                 source=self.source, defaults={"fields": site.stored(self.reading), "at": now}
             )
-            self._store_history()
+            self._store_history(done)
             changes = self._sign(now) | self._told() | self._surplus(now) | self._well(now)
             if changes:
                 EnergySource.objects.filter(pk=self.source.pk).update(**changes)
                 for name, value in changes.items():
                     setattr(self.source, name, value)
 
-    def _store_history(self) -> None:
-        done, self.closed = self.closed, []
+    def _store_history(self, done: Sequence[Bucket]) -> None:
         ReadingMean.objects.bulk_create(
             [ReadingMean(source=self.source, at=one.at, span_s=SPAN_S, values=one.values()) for one in done],
             ignore_conflicts=True,
@@ -95,7 +106,7 @@ class Keeper:
 
     def _sign(self, now: datetime) -> dict[str, Any]:
         """A proof stays until readings refuse it: a moment that cannot tell takes nothing back."""
-        said = balance.weigh(self.verdicts)
+        said = balance.weigh(tuple(self.verdicts))  # the event loop goes on adding to it
         sign = {balance.Proven: Sign.PROVEN, balance.Refused: Sign.REFUSED}.get(type(said), Sign.UNPROVEN)
         if sign == Sign.UNPROVEN and self.source.sign != Sign.UNPROVEN:
             return {}
@@ -104,7 +115,7 @@ class Keeper:
             return {"sign_sentence": sentence} if not self.source.sign_sentence else {}
         audit.write("energy_sign", source=self.source.pk, sign=str(sign), sentence=sentence)
         if sign == Sign.REFUSED:
-            _sign_refused(self.source, sentence)
+            sign_refused(self.source, sentence)
         else:
             close_alert(f"energy:{self.source.pk}:sign")
         return {"sign": sign, "sign_sentence": sentence, "sign_at": now}
@@ -172,7 +183,7 @@ def _silent_key(source_id: int) -> str:
     return f"energy:{source_id}:silent"
 
 
-def _sign_refused(source: EnergySource, sentence: str) -> None:
+def sign_refused(source: EnergySource, sentence: str) -> None:
     raise_alert(
         f"energy:{source.pk}:sign",
         kind="energy_sign",

@@ -37,7 +37,13 @@ class _Look:
 
     @property
     def paused(self) -> list[Promise]:
-        return [one for one in self.promises if one.paused_at is not None]
+        """Those who stand still; one whose way back has begun is asked nothing more."""
+        return [one for one in self.promises if site.stands_still(one)]
+
+    @property
+    def served(self) -> list[Promise]:
+        """Whose watts count before those who stand still get theirs back; whoever waits in the queue comes after."""
+        return [one for one in self.promises if one.waiting_since is None and not site.stands_still(one)]
 
     def named(self, devices: Sequence[str]) -> list[Promise]:
         by_id = {str(one.device_id): one for one in self.promises}
@@ -97,18 +103,19 @@ def _shed(seen: _Look, trouble: Overload) -> None:
         return
     reason = f"The site is {max(trouble.total_w, *trouble.phases_w)} W above what it may draw."
     with transaction.atomic():
-        for one in seen.named(choice.devices):
-            outcomes.publish(PowerOrder(one.device_id, "pause", reason, now))
         SitePower.objects.filter(pk=power.pk).update(passes=stored, calm_since=None)
         if choice.why in (Why.FUTILE, Why.NOBODY, Why.FLOOR):
             _nothing_helps(power, choice.why, reason)
+    # each on its own, and after the site's row was let go: a pause locks its session first of all
+    for one in seen.named(choice.devices):
+        with transaction.atomic():
+            outcomes.publish(PowerOrder(one.device_id, "pause", reason, now))
 
 
 def _give_back(seen: _Look, here: site.Site) -> None:
     if not seen.paused:
         return
-    others = [one for one in seen.promises if one.paused_at is None]
-    room = here.headroom(site.reservations(others, seen.now), seen.now)
+    room = here.headroom(site.reservations(seen.served, seen.now), seen.now)
     paused = [_paused(one) for one in seen.paused]
     choice = shedding.choose_to_resume(paused, room, seen.now, rules(seen.power), seen.power.calm_since)
     if choice.why != Why.CHOSEN:
@@ -120,6 +127,9 @@ def _give_back(seen: _Look, here: site.Site) -> None:
 
 def _blind(seen: _Look, trouble: Overload) -> None:
     """No reading to be trusted: running sessions go on, unless the site's setting says that they must not."""
+    if seen.power.calm_since is not None:
+        # what nobody saw was no calm
+        SitePower.objects.filter(pk=seen.power.pk).update(calm_since=None)
     if not seen.power.shed_when_blind:
         return
     due = [one for one in seen.running if one.device.may_pause]
@@ -133,7 +143,11 @@ def _blind(seen: _Look, trouble: Overload) -> None:
 def _candidate(promise: Promise, now: datetime) -> Candidate:
     device = promise.device
     assert promise.started_at is not None
-    is_own = device.watts is not None and device.reading_at is not None and now - device.reading_at < OWN_WATTS_AGE
+    is_own = (
+        site.measured_since_switched(promise)
+        and device.reading_at is not None
+        and now - device.reading_at < OWN_WATTS_AGE
+    )
     return Candidate(
         device=str(device.pk),
         phases=Phases(device.phases),

@@ -20,13 +20,14 @@ from django.db import close_old_connections
 from django.db.models import Q
 from django.db.utils import DatabaseError
 
-from devices.energy import site
+from devices.energy import proof, site
 from devices.energy.models import EnergySource, LatestReading
 from devices.energy.reading import Fields
 from devices.energy.sources.build import build
 from devices.energy.sources.renogy.values import Alarm
 from devices.energy.sources.source import RateLimited, SourceError
 from devices.energy.watching import keeping, shed
+from devices.energy.watching.alive import HEARTBEAT
 from devices.energy.watching.keeping import Keeper
 from hygate import clock
 from hygate.due.sweep import beat
@@ -35,9 +36,9 @@ LEASE_S = 10.0
 LOOK_S = 2.0
 STORE_S = 0.25
 TIDY_S = 600.0
+LOOK_AGAIN_AFTER = timedelta(seconds=1)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 REFUSED_PAUSE_S = 300.0
-HEARTBEAT = "energy"
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
@@ -57,6 +58,7 @@ class Watcher:
     def __init__(self, name: str = "") -> None:
         self._name = name or f"{socket.gethostname()}:{os.getpid()}"
         self._held: dict[int, _Held] = {}
+        self._seen_at: dict[int, datetime] = {}
         self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="energy-db")
         self._tidied_at = clock.now() - timedelta(seconds=TIDY_S)
 
@@ -107,7 +109,10 @@ class Watcher:
                 del self._held[pk]
         for pk, row in wanted.items():
             if pk in self._held:
-                self._held[pk].keeper.source.sign = row.sign  # it may have been proven by hand meanwhile
+                kept = self._held[pk].keeper.source
+                kept.sign = row.sign  # it may have been proven by hand meanwhile
+                kept.load_has_own_meter = row.load_has_own_meter
+                self._held[pk].keeper.source.proof = row.proof
             else:
                 await self._hold(row)
 
@@ -157,19 +162,29 @@ class Watcher:
 
     def _store(self) -> None:
         now = clock.now()
-        fresh = [held.keeper for held in self._held.values() if held.keeper.is_dirty]
+        fresh = [held.keeper for held in tuple(self._held.values()) if held.keeper.is_dirty]
         for keeper in fresh:
             keeper.store(now)
-        for location_id in {keeper.source.location_id for keeper in fresh} or self._blind_sites(now):
-            shed.look(location_id, clock.now())
+            if keeper.source.proof and not keeper.source.proof["over_at"]:
+                proof.advance(keeper.source.pk, now)
+        for location_id in {keeper.source.location_id for keeper in fresh} | self._silent_sites(now):
+            self._seen_at[location_id] = now
+            self._look_at_site(location_id)
 
-    def _blind_sites(self, now: datetime) -> set[int]:
+    def _silent_sites(self, now: datetime) -> set[int]:
         """Where nothing comes in any more the look goes on, once a second: a setting says what happens then."""
-        return (
-            set()
-            if now.microsecond > STORE_S * 1_000_000
-            else {one.keeper.source.location_id for one in self._held.values()}
-        )
+        sites = {held.keeper.source.location_id for held in tuple(self._held.values())}
+        return {one for one in sites if one not in self._seen_at or now - self._seen_at[one] >= LOOK_AGAIN_AFTER}
+
+    @staticmethod
+    def _look_at_site(location_id: int) -> None:
+        """Whatever goes wrong at one site, the others' readings are stored."""
+        try:
+            shed.look(location_id, clock.now())
+        except DatabaseError:
+            raise
+        except Exception:
+            log.exception("energy.look", location=location_id)
 
     async def _let_go(self) -> None:
         for held in self._held.values():

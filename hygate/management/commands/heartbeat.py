@@ -13,11 +13,14 @@ from hygate.health import SILENT_S
 
 
 class Command(BaseCommand):
-    help = "Health check of a worker (worker:clock, worker:relays, worker:money) or of beat's sweep (sweep)."
+    help = (
+        "Health check of a worker (worker:clock, worker:relays, worker:money), of beat's sweep (sweep) or of the energy"
+        " watcher (energy)."
+    )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", help=f"worker:<queue>, or {HEARTBEAT}")
+        parser.add_argument("name", help=f"worker:<queue>, {HEARTBEAT} or energy")
         parser.add_argument("--within", type=float, default=SILENT_S, metavar="SECONDS")
 
     def handle(self, *_args: Any, name: str, within: float, **_options: Any) -> None:

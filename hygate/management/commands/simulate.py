@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from hygate.simulators.sigenergy import SigenergySimulator
 
 WEBHOOK_PATH = "/api/stripe/webhook"
-SIGENERGY_PORT, RENOGY_PORT = 8103, 8104
-MODBUS_PORT, MQTT_PORT = 8502, 8883
 Options = dict[str, Any]
 
 
@@ -44,10 +42,16 @@ class Command(BaseCommand):
         parser.add_argument("--webhook-url", help="stripe: where events are sent (default: this Hygate)")
         parser.add_argument("--webhook-secret", help="stripe: what they are signed with")
         parser.add_argument(
-            "--modbus-port", type=int, default=MODBUS_PORT, help="sigenergy: the plant's Modbus TCP (default: 8502)"
+            "--modbus-port",
+            type=int,
+            default=settings.SIM_MODBUS_PORT,
+            help="sigenergy: the plant's Modbus TCP (default: 8502)",
         )
         parser.add_argument(
-            "--mqtt-port", type=int, default=MQTT_PORT, help="sigenergy: the broker of its push (default: 8883)"
+            "--mqtt-port",
+            type=int,
+            default=settings.SIM_MQTT_PORT,
+            help="sigenergy: the broker of its push (default: 8883)",
         )
 
     def handle(self, *args: Any, which: str, port: int | None, **options: Any) -> None:
@@ -96,7 +100,9 @@ def _stripe(options: Options, _log: Callable[[str], Any]) -> Simulator:
 def _sigenergy(options: Options, _log: Callable[[str], Any]) -> Simulator:
     from hygate.simulators import sigenergy
 
-    return sigenergy.build(modbus_port=options["modbus_port"], mqtt_port=options["mqtt_port"])
+    simulator = sigenergy.build(modbus_port=options["modbus_port"], mqtt_port=options["mqtt_port"])
+    simulator.plant.set(sigenergy.DEMO_DAY)
+    return simulator
 
 
 def _renogy(_options: Options, _log: Callable[[str], Any]) -> Simulator:
@@ -117,8 +123,8 @@ def _default_port(which: str) -> int:
     return {
         "shelly": settings.SIM_SHELLY_PORT,
         "stripe": settings.SIM_STRIPE_PORT,
-        "sigenergy": SIGENERGY_PORT,
-        "renogy": RENOGY_PORT,
+        "sigenergy": settings.SIM_SIGENERGY_PORT,
+        "renogy": settings.SIM_RENOGY_PORT,
     }[which]
 
 
