@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 from devices.energy.models import EnergySource, LatestReading, Promise, Sign, SitePower, SourceKind, SourceStatus
@@ -37,9 +37,9 @@ class Powered:
         self.reads(0)
 
     # -- the meter
-    def reads(self, grid_import_w: int, *, at: datetime | None = None, **fields: Any) -> None:
-        """The meter says so now, or said so ``at``."""
-        at = at or self.world.now
+    def reads(self, grid_import_w: int, *, aged_s: float = 0, **fields: Any) -> None:
+        """The meter says so now, or said so ``aged_s`` ago."""
+        at = self.world.now - timedelta(seconds=aged_s)
         said = {"grid_import_w": grid_import_w, "on_grid": 1, "running": 1} | fields
         stored = {name: [value, at.timestamp()] for name, value in said.items() if value is not None}
         LatestReading.objects.update_or_create(source=self.source, defaults={"fields": stored, "at": at})

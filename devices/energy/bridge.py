@@ -34,15 +34,14 @@ log = structlog.get_logger(__name__)
 
 def numbers_of(flows: Flows) -> dict[int, float]:
     """The virtual components' values by their ids, in their signs; what is not told is left out."""
-    grid = flows.grid_import_w
-    told = {
-        PV: flows.pv_w and round(flows.pv_w.value),
-        SOC: flows.soc_pct and round(float(flows.soc_pct.value), 1),
-        BATTERY: flows.battery_charge_w and round(flows.battery_charge_w.value),
-        GRID: grid and -round(grid.value),
-        LOAD: flows.load_w and round(flows.load_w.value),
-    }
-    return {number: value for number, value in told.items() if value is not None}
+    told = (
+        (PV, flows.pv_w, 1),
+        (SOC, flows.soc_pct, 1),
+        (BATTERY, flows.battery_charge_w, 1),
+        (GRID, flows.grid_import_w, -1),
+        (LOAD, flows.load_w, 1),
+    )
+    return {number: sign * round(one.value, 1 if number == SOC else 0) for number, one, sign in told if one is not None}
 
 
 def is_young(flows: Flows, source: EnergySource, now: datetime) -> bool:

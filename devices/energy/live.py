@@ -15,6 +15,7 @@ import hmac
 import secrets
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -117,5 +118,5 @@ def _watts(measured: Measured | None, *, sign: int = 1) -> int | None:
     return None if measured is None else sign * round(measured.value)
 
 
-def _said(body: dict[str, object] | Body, status: int, headers: dict[str, str] | None = None) -> HttpResponse:
-    return JsonResponse(body, status=status, headers={"Cache-Control": "no-store", **(headers or {})})
+def _said(body: Mapping[str, object], status: int, headers: dict[str, str] | None = None) -> HttpResponse:
+    return JsonResponse(dict(body), status=status, headers={"Cache-Control": "no-store", **(headers or {})})

@@ -238,6 +238,7 @@ def advance(source_id: int, now: datetime) -> Progress | None:
         ).first()
         judged = _judged(made, on, off, now)
         if judged is not None:
+            _withdraw(on)
             made = _over(source, made, judged, now)
         _keep(source.pk, made)
     return made
@@ -256,6 +257,12 @@ def _judged(made: Progress, on: RelayCommand, off: RelayCommand | None, now: dat
     if now - made.began_at > GIVES_UP_AFTER:
         return Judgement(balance.Unproven("It took too long: the relay's commands did not get through in time."))
     return None
+
+
+def _withdraw(on: RelayCommand) -> None:
+    """An ON that still waits (the cloud is silent) is overtaken by an OFF: nothing may follow a proof that is over."""
+    if on.state in OPEN:
+        order_off(on.device, reason="proof_over", wanted_by=on.wanted_by)
 
 
 def _parted(

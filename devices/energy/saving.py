@@ -15,7 +15,7 @@ from hygate.alerts import close_alert
 
 PLANT = frozenset({"location", "address", "port", "unit", "system_id"})
 """With another one of these the meter may be another one: nothing that was proven holds."""
-UNKNOWN_PLANT = {
+UNKNOWN_PLANT: dict[str, Any] = {
     "status": SourceStatus.UNTRIED,
     "sign": Sign.UNPROVEN,
     "sign_sentence": "",

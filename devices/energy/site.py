@@ -28,6 +28,9 @@ from devices.energy.terms import (
 )
 from devices.models import Device
 
+OWN_WATTS_AGE = timedelta(seconds=100)
+"""A relay tells its cloud a change at once and repeats itself each minute; we read that each half minute."""
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -131,6 +134,7 @@ def limits_of(power: SitePower, source: EnergySource | None) -> Limits:
         shed_margin_w=power.shed_margin_w,
         max_age=timedelta(seconds=power.max_age_s),
         cloud=cloud,
+        max_age_seen=OWN_WATTS_AGE,
         stand_alone=power.stand_alone,
     )
     return replace(limits, told=told)

@@ -23,6 +23,7 @@ from devices.shelly.errors import (
     NoSuchRoute,
     NotConfirmed,
     NoTimer,
+    RateLimited,
     ShellyError,
     WrongChannel,
     WrongProfile,
@@ -157,7 +158,7 @@ def _read_back(command: RelayCommand, request: Request, answer: Answer, now: dat
         _move(command, CommandState.ACCEPTED, next_at=now, last_error=answer.error.name)
         return
     again_at = rules.next_read(command, now)
-    if again_at is not None:
+    if again_at is not None and not _off_goes_blind(command, answer.error):
         _move(command, CommandState.ACCEPTED, next_at=again_at)
         return
     if command.reason == RE_ON and command.accepted_at is not None:
@@ -172,6 +173,11 @@ def _read_back(command: RelayCommand, request: Request, answer: Answer, now: dat
         rounds=then.rounds,
         last_error=NotConfirmed.name,
     )
+
+
+def _off_goes_blind(command: RelayCommand, error: ShellyError | None) -> bool:
+    """An OFF that cannot be read back is sent again instead: once too often harms nobody, ten seconds later may."""
+    return not command.on and error is not None and not isinstance(error, RateLimited)
 
 
 def _armed_s(command: RelayCommand) -> int | None:

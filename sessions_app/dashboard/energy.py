@@ -204,12 +204,18 @@ def why_of(no: rule.No) -> str:
 def standing(source: EnergySource, used: EnergySource | None) -> Standing:
     return Standing(
         source=source,
-        tone=STATUS_TONES[SourceStatus(source.status)] if source.active else "idle",
+        tone=_tone(source),
         sign_tone=SIGN_TONES[Sign(source.sign)],
         note=SHOWS_ONLY if source.is_cloud and not source.cloud_admits else "",
         proof=proof.progress_of(source),
         is_used=used is not None and used.pk == source.pk,
     )
+
+
+def _tone(source: EnergySource) -> str:
+    if not source.active:
+        return "idle"
+    return "stop" if source.sign == Sign.REFUSED else STATUS_TONES[SourceStatus(source.status)]
 
 
 def _charts(now: datetime) -> list[tuple[Location, energy_chart.Chart | None]]:

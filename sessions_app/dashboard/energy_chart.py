@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 from devices.energy.models import EnergySource, ReadingMean
 from devices.energy.reading import Field
 
-WIDTH, HEIGHT = 720, 260
-LEFT, RIGHT, TOP, BOTTOM = 62, 8, 12, 30
+WIDTH, HEIGHT = 720, 300
+LEFT, RIGHT, TOP, BOTTOM = 52, 8, 14, 34
 SPAN = timedelta(hours=24)
 STEP_S = 300
 GAP_STEPS = 2
@@ -167,4 +167,4 @@ def _summary(means: Mapping[str, Mapping[int, float]]) -> str:
 
 
 def _kilowatts(watts: float) -> str:
-    return f"{watts / 1000:g} kW" if watts else "0"
+    return f"{watts / 1000:g}".replace("-", "−")

@@ -269,7 +269,12 @@ class SiteForm(PlainForm):
         for name, label in (("from", "Only from"), ("to", "until")):
             self.fields[f"{name}_{row}"] = forms.TimeField(required=False, label=label, widget=clock_input)
         self.fields[f"days_{row}"] = forms.ChoiceField(choices=choices, required=False, label="on")
-        self.initial |= {f"from_{row}": window.get("start"), f"to_{row}": window.get("end"), f"days_{row}": days}
+        self.initial = {
+            **self.initial,
+            f"from_{row}": window.get("start"),
+            f"to_{row}": window.get("end"),
+            f"days_{row}": days,
+        }
 
     @staticmethod
     def values_of(power: SitePower) -> dict[str, Any]:

@@ -10,6 +10,28 @@ Entry = dict[str, Any]
 
 
 @dataclass
+class Roof:
+    """What a row's plant did, by its own books: the limit of its grid connection, and how old a reading may be.
+
+    ``house``: (when, import without the sold devices in W). ``answered``: when the plant answered the watcher.
+    ``rated``: watts of each sold relay.
+    """
+
+    limit_w: int
+    max_age_s: float
+    house: list[tuple[float, int]] = field(default_factory=list)
+    answered: list[float] = field(default_factory=list)
+    rated: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def house_at(self, t: float) -> int:
+        """The house's import at ``t``: the last word before it."""
+        return max((one for one in self.house if one[0] <= t), default=(0.0, 0))[1]
+
+    def age_at(self, t: float) -> float:
+        return t - max((one for one in self.answered if one <= t), default=float("-inf"))
+
+
+@dataclass
 class Evidence:
     """Everything of one row. Times are Unix seconds; rows of the database are dicts by column."""
 
@@ -27,6 +49,7 @@ class Evidence:
     physical: dict[tuple[str, int], bool] = field(default_factory=dict)
     pages: list[tuple[float, int, str]] = field(default_factory=list)
     """(when asked, session id, state that the page showed)"""
+    roof: Roof | None = None
     operator_on: list[tuple[str, int, float, float]] = field(default_factory=list)
     """Stretches in which somebody on the spot had the relay on (wall button): (device, channel, from, to)"""
 

@@ -1,7 +1,7 @@
 """The invariants I1–I16 of the fault plan, judged from the ledgers and never by the product's own code.
 
 Each function answers complaints; no complaint means that the invariant holds. I12 (silent secrets) and the audit chain
-of I8 are judged once for a whole lane; I13 belongs to the energy rows.
+of I8 are judged once for a whole lane.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ MOVES = {
 SLACK_S = 0.25
 """What two clocks' readings of one moment may differ by: the ledger's and the database's."""
 SHORTEST_GAP_S = 0.45
+DECIDED_BEFORE_S = 3.0
+"""How long before its ON a start was decided: a wait for the account, and the request itself."""
 MINIMUM = {"eur": 50, "usd": 50, "gbp": 30}
 
 
@@ -306,6 +308,25 @@ def i10(seen: Evidence, scenario: Scenario) -> Iterator[str]:
             yield f"session {session['reference']}: the page said it runs before the relay was on"
 
 
+def i13(seen: Evidence, scenario: Scenario) -> Iterator[str]:
+    """Every ON of high power met a reading that was young enough, and fitted beside the house and the others."""
+    roof = seen.roof
+    if roof is None:
+        return
+    on: dict[tuple[str, int], bool] = {}
+    for change in sorted(seen.relays, key=lambda one: one["t"]):
+        relay, t = (change["device"], change["channel"]), change["t"]
+        on[relay] = bool(change["on"])
+        if not change["on"] or relay not in roof.rated:
+            continue
+        age, drawn = roof.age_at(t), sum(roof.rated.get(one, 0) for one, is_on in on.items() if is_on)
+        if age > roof.max_age_s + DECIDED_BEFORE_S:
+            yield f"{relay[0]}:{relay[1]} went on by a reading of {age:.1f} s before"
+        house = min(roof.house_at(t), roof.house_at(t - DECIDED_BEFORE_S))
+        if house + drawn > roof.limit_w:
+            yield f"{relay[0]}:{relay[1]} went on: {house} W of the house and {drawn} W sold of {roof.limit_w} W"
+
+
 # -- agreement
 
 
@@ -355,5 +376,5 @@ def i16(seen: Evidence, scenario: Scenario) -> Iterator[str]:
 
 INVARIANTS: dict[str, Callable[[Evidence, Scenario], Iterator[str]]] = {
     "I1": i1, "I2": i2, "I3": i3, "I4": i4, "I5": i5, "I6": i6, "I7": i7, "I8": i8, "I9": i9, "I10": i10, "I11": i11,
-    "I14": i14, "I15": i15, "I16": i16,
+    "I13": i13, "I14": i14, "I15": i15, "I16": i16,
 }  # fmt: skip

@@ -77,7 +77,8 @@ def play(stack: Stack, scenario: Scenario, seed: int) -> Result:
 
 def run_lane(lane: str, ids: list[str], seed: int, tree: Path) -> list[Result]:
     folder = Path(tempfile.mkdtemp(prefix=f"hygate-faults-{lane}-"))
-    stack = Stack(folder, tree=tree, web_workers=2 if lane == "shared" else 1)
+    energy = any(id.startswith("E") for id in ids)
+    stack = Stack(folder, tree=tree, web_workers=2 if lane == "shared" else 1, watches_energy=energy)
     try:
         stack.start()
         os.environ.update(stack.own_environment)

@@ -18,7 +18,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from hygate.demo.guest import Guest, Unexpected
-from tests.faults.evidence import Evidence, is_switching
+from tests.faults.evidence import Evidence, Roof, is_switching
 from tests.faults.registry import Scenario
 from tests.stack.stack import Stack, wait_for
 
@@ -77,6 +77,7 @@ class Row:
     sales: list[Sale] = field(default_factory=list)
     pages: list[tuple[float, int, str]] = field(default_factory=list)
     operator_on: list[tuple[str, int, float, float]] = field(default_factory=list)
+    roof: Roof | None = None
     after: list[Callable[[], None]] = field(default_factory=list)
     under_way: list[str] = field(default_factory=list)
     """What was not at rest when the harness last looked."""
@@ -328,7 +329,7 @@ class Row:
         """This row's share of the ledgers, as they stand now."""
         accounts = {one.account for one in self.things}
         refs: set[str] = set()
-        seen = Evidence(pages=list(self.pages), operator_on=list(self.operator_on))
+        seen = Evidence(pages=list(self.pages), operator_on=list(self.operator_on), roof=self.roof)
         with psycopg.connect(self.stack.postgres.url(), autocommit=True, row_factory=dict_row) as claims:
 
             def rows(table: str, column: str, values: list[Any], order: str = "id") -> list[dict[str, Any]]:

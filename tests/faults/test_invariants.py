@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.evidence import Entry, Evidence
+from tests.faults.evidence import Entry, Evidence, Roof
 from tests.faults.invariants import INVARIANTS, judge
 from tests.faults.registry import Scenario
 
@@ -73,6 +73,7 @@ def right() -> Evidence:
         commands=[command(1, True), command(2, False)],
         attempts=[attempt(1, ON_AT - 0.15), attempt(2, END + 0.05)],
         audit=[{"session": 7, "kind": f"session_{state}"} for state in path],
+        roof=Roof(10_000, 4.0, house=[(T0 - 10, 1000)], answered=[ON_AT - 1], rated={(DEVICE, 0): 3000}),
         devices=[{"id": 1, "shelly_id": DEVICE, "channel": 0, "name": "Washer", "online": True, "output": False}],
         physical={(DEVICE, 0): False},
         pages=[(T0 + 0.5, 7, "held"), (ON_AT + 1, 7, "running")],
@@ -117,6 +118,11 @@ def test_every_invariant_is_silent_on_a_right_ledger(ledger: Callable[[], Eviden
     assert complaints(ledger(), number) == []
 
 
+def roof_of(seen: Evidence) -> Roof:
+    assert seen.roof is not None
+    return seen.roof
+
+
 def second_session(seen: Evidence, **fields: Any) -> None:
     seen.sessions.append(seen.sessions[0] | {"id": 8, "reference": "S-2", "created_at": T0 + 10} | fields)
 
@@ -157,6 +163,8 @@ BROKEN: dict[str, tuple[str, Break]] = {
             {"id": 5, "payment_id": 3, "amount_minor": 125, "status": "succeeded", "made_by": "hygate"}
         ),
     ),
+    "on_by_an_old_reading": ("I13", lambda seen: roof_of(seen).answered.clear()),
+    "more_than_the_site_carries": ("I13", lambda seen: roof_of(seen).house.append((T0 - 9, 9000))),
     "capture_not_in_our_books": ("I14", lambda seen: seen.payments[0].update(captured_minor=0)),
     "refund_not_in_our_books": ("I14", lambda seen: seen.payments[0].update(refunded_minor=100)),
     "command_left_open": ("I14", lambda seen: seen.commands[1].update(state="queued")),

@@ -127,7 +127,7 @@ def test_the_least_urgent_gives_up_first(site: Powered) -> None:
 def test_only_who_helps_the_phase_in_trouble_is_paused(world: World) -> None:
     world.settings.NUMBERS = replace(world.settings.NUMBERS, shed_settle_s=5, shed_calm_s=10)
     site = Powered(world, phases=3, grid_import_w=30_000, fuse_w=8000)
-    phases = {"grid_import_l1_w": 0, "grid_import_l2_w": 0, "grid_import_l3_w": 0}
+    phases: dict[str, Any] = {"grid_import_l1_w": 0, "grid_import_l2_w": 0, "grid_import_l3_w": 0}
     site.reads(0, **phases)
     one, two = site.machine("On L1", 3000, priority=200), site.machine("On L2", 3000, phases="L2")
     site.read_relays()

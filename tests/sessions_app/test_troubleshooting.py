@@ -20,12 +20,14 @@ from django.urls import reverse
 import devices
 import hygate.alerts
 import sessions_app
+from devices.energy.sources.source import SourceError
+from devices.energy.trust import No
 from devices.models import AccountStatus, RelayAttempt, RelayCommand, ShellyAccount
 from devices.relays.blocking import Blocked
 from devices.shelly.errors import ShellyError
 from hygate import clock
 from hygate.models import Role, User
-from sessions_app.dashboard import troubleshooting
+from sessions_app.dashboard import energy, troubleshooting
 from sessions_app.payments.gateway import PaymentError
 from tests.world import World
 
@@ -171,3 +173,13 @@ def test_status_attempts_and_verdicts_lead_to_their_rows(world: World, settings:
     )
     page = unescape(admin.get(reverse("dashboard:session", args=[session.pk])).content.decode())
     assert f'href="{HELP}#device-offline"' in page
+
+
+def test_every_error_of_an_energy_source_has_a_row() -> None:
+    codes = {str(vars(kind).get("code", "")) for kind in all_kinds(SourceError)} - {""}
+    assert len(codes) >= 20
+    assert {troubleshooting.anchor_of(code) for code in codes} <= troubleshooting.anchors()
+
+
+def test_every_reason_for_no_headroom_has_a_row() -> None:
+    assert {troubleshooting.anchor_of(energy.why_of(no)) for no in No} <= troubleshooting.anchors()

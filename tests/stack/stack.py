@@ -43,6 +43,10 @@ SHORTENED = {
     "HYGATE_QUARANTINE_S": "20",
     "HYGATE_TIMER_MARGIN_S": "10",
     "HYGATE_STRIPE_KEY_LIVES_S": "6",
+    "HYGATE_LONGEST_POWER_WAIT_S": "8",
+    "HYGATE_LONGEST_PAUSE_S": "30",
+    "HYGATE_SHED_SETTLE_S": "2",
+    "HYGATE_SHED_CALM_S": "2",
     "HYGATE_LOG_LEVEL": "WARNING",
 }
 WEB_WITHIN_S = 60.0
@@ -63,12 +67,14 @@ class Stack:
         relays: int = 2,
         web_workers: int = 1,
         rate_limit_s: float = 1.0,
+        watches_energy: bool = False,
     ) -> None:
         self.folder, self.tree = folder, tree
         folder.mkdir(parents=True, exist_ok=True)
         self.zones = folder / "zones"
         self.numbers = SHORTENED | (numbers or {})
         self._relays, self._web_workers = relays, web_workers
+        self._watches_energy = watches_energy
         self.web_port = free_port()
         self.base_url = f"http://127.0.0.1:{self.web_port}"
         self.postgres = Postgres()
@@ -100,6 +106,8 @@ class Stack:
             self._add(f"relays-{number}", _named(programs.worker("relays", programs.WORKERS["relays"]), number))
         self._add("money", programs.worker("money", programs.WORKERS["money"]))
         self._add("beat", programs.beat().command)
+        if self._watches_energy:
+            self._add("watcher", programs.watcher().command)
         since = time.time()
         self.run(*self.product)
         self.wait_ready(since)

@@ -64,11 +64,19 @@ class Keeper:
     told_ok_at: datetime | None = None
 
     def take(self, news: Fields, now: datetime) -> None:
-        """In the event loop: no database here."""
-        self.reading = self.reading.merged(news)
+        """In the event loop: no database here.
+
+        What contradicts a proven sign is not taken: until three such readings refuse the sign, it would count as room
+        that is not there, while what was known before grows old by itself.
+        """
         self.is_dirty = True
-        if Field.GRID_IMPORT in news and all(math.isfinite(one.value) for one in self.reading.fields.values()):
-            self.verdicts.append(balance.judge(self.reading, load_has_own_meter=self.source.load_has_own_meter))
+        merged = self.reading.merged(news)
+        if Field.GRID_IMPORT in news and all(math.isfinite(one.value) for one in merged.fields.values()):
+            verdict = balance.judge(merged, load_has_own_meter=self.source.load_has_own_meter)
+            self.verdicts.append(verdict)
+            if isinstance(verdict, balance.Refused) and self.source.sign == Sign.PROVEN:
+                return
+        self.reading = merged
         start = now.replace(second=now.second // SPAN_S * SPAN_S, microsecond=0)
         if self.bucket is None or self.bucket.at != start:
             if self.bucket is not None:

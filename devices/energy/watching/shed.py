@@ -21,7 +21,6 @@ from hygate.alerts import close_alert, raise_alert
 from hygate.due import outcomes
 from hygate.models import Severity
 
-OWN_WATTS_AGE = timedelta(seconds=60)
 MOST_PASSES = 10
 
 
@@ -146,7 +145,7 @@ def _candidate(promise: Promise, now: datetime) -> Candidate:
     is_own = (
         site.measured_since_switched(promise)
         and device.reading_at is not None
-        and now - device.reading_at < OWN_WATTS_AGE
+        and now - device.reading_at < site.OWN_WATTS_AGE
     )
     return Candidate(
         device=str(device.pk),

@@ -21,7 +21,13 @@ from devices.shelly.local import LocalShelly, check_local_address
 from hygate import clock
 from hygate.models import Alert
 
-FLOWS = {Field.PV: 2800, Field.SOC: 15.25, Field.BATTERY_CHARGE: -300, Field.GRID_IMPORT: 8540, Field.LOAD: 11640}
+FLOWS: dict[str, float] = {
+    Field.PV: 2800,
+    Field.SOC: 15.25,
+    Field.BATTERY_CHARGE: -300,
+    Field.GRID_IMPORT: 8540,
+    Field.LOAD: 11640,
+}
 DIGEST = 'Digest qop="auth", realm="shellypro2-aabbcc", nonce="1", algorithm=SHA-256'
 
 
@@ -95,8 +101,8 @@ def source(db: None, device: LocalDevice) -> EnergySource:
 
 def tell(source: EnergySource, age_s: float = 0.0, **other: Any) -> None:
     at = clock.now() - timedelta(seconds=age_s)
-    fields = {**FLOWS, **other}
-    reading = Reading({name: Measured(value, at) for name, value in fields.items() if value is not None})
+    fields: dict[str, Any] = {**FLOWS, **other}
+    reading = Reading({Field(name): Measured(value, at) for name, value in fields.items() if value is not None})
     LatestReading.objects.update_or_create(source=source, defaults={"fields": site.stored(reading), "at": at})
 
 

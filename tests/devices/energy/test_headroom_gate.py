@@ -61,9 +61,9 @@ def test_no_reading_at_all_is_a_no(site: Powered) -> None:
 def test_a_reading_that_is_too_old_is_a_no(site: Powered) -> None:
     oven = site.machine("Oven", 4000)
     SitePower.objects.update(max_age_s=10)
-    site.reads(0, at=site.world.now - timedelta(seconds=10))
+    site.reads(0, aged_s=10)
     assert why(site, oven) == ""
-    site.reads(0, at=site.world.now - timedelta(seconds=11))
+    site.reads(0, aged_s=11)
     assert why(site, oven) == "stale"
 
 
@@ -170,6 +170,18 @@ def test_own_watts_in_the_meter_are_not_counted_twice(site: Powered) -> None:
     site.reads(4000)
     assert why(site, sauna) == ""
     services.stop_by_guest(session)
+
+
+def test_a_steady_load_is_not_forgotten_between_two_of_its_words(site: Powered) -> None:
+    """A relay that draws the same repeats itself once a minute only."""
+    oven, sauna = site.machine("Oven", 4000), site.machine("Sauna", 5500)
+    site.read_relays()
+    session = site.run(oven)
+    for _ in range(12):
+        site.world.go(10)
+        site.reads(4000)
+        if site.world.now - session.created_at > timedelta(seconds=45):
+            assert why(site, sauna) == ""
 
 
 def test_devices_that_may_not_run_together_are_not_sold_together(site: Powered) -> None:

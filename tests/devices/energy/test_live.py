@@ -16,7 +16,13 @@ from devices.models import Location
 from hygate import clock
 
 pytestmark = pytest.mark.django_db
-SEED = {Field.PV: 2800, Field.SOC: 15, Field.BATTERY_CHARGE: 0, Field.GRID_IMPORT: 8540, Field.LOAD: 11340}
+SEED: dict[str, int] = {
+    Field.PV: 2800,
+    Field.SOC: 15,
+    Field.BATTERY_CHARGE: 0,
+    Field.GRID_IMPORT: 8540,
+    Field.LOAD: 11340,
+}
 
 
 class Script:
@@ -31,8 +37,8 @@ class Script:
 
     def tell(self, **other: Any) -> None:
         now = clock.now()
-        fields = {**SEED, **other}
-        reading = Reading({name: Measured(value, now) for name, value in fields.items() if value is not None})
+        fields: dict[str, Any] = {**SEED, **other}
+        reading = Reading({Field(name): Measured(value, now) for name, value in fields.items() if value is not None})
         LatestReading.objects.update_or_create(source=self.source, defaults={"fields": site.stored(reading), "at": now})
 
     def ask(self, token: str | None = None, location: int | None = None) -> Any:

@@ -138,6 +138,15 @@ def test_a_refused_sign_is_told_once_and_closed_when_it_is_proven(location: Loca
     assert AuditEvent.objects.filter(kind="energy_sign").count() == 2
 
 
+def test_a_reading_that_contradicts_a_proven_sign_is_not_taken(location: Location) -> None:
+    keeper = Keeper(source_of(location, sign=Sign.PROVEN))
+    right = {"pv_w": 500, "inverter_ac_w": 500}
+    keep(keeper, told(1500, **right))
+    keep(keeper, told(-1500, **right))
+    assert LatestReading.objects.get().fields["grid_import_w"][0] == 1500
+    assert EnergySource.objects.get().sign == Sign.PROVEN
+
+
 def test_a_moment_that_cannot_tell_takes_no_proof_back(location: Location) -> None:
     keeper = Keeper(source_of(location, sign=Sign.PROVEN))
     for _ in range(12):
@@ -324,7 +333,7 @@ def test_a_silent_site_is_looked_at_once_a_second_while_another_delivers(
     for number, place in enumerate((location, Location.objects.create(name="Car park"))):
         keeper = Keeper(source_of(place, name=f"Roof {number}"))
         watcher._held[number] = _Held(keeper, None, ())  # type: ignore[arg-type]
-    watcher._look_at_site = lambda location_id: seen.append(location_id)  # type: ignore[method-assign, assignment]
+    watcher._look_at_site = lambda location_id: seen.append(location_id)  # type: ignore[method-assign]
     for _ in range(8):
         watcher._held[0].keeper.take(told(100), clock.now())
         watcher._store()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-MODULES = ("payment", "payment_calls", "device", "runtime", "concurrency", "clocks")
+MODULES = ("payment", "payment_calls", "device", "runtime", "concurrency", "clocks", "energy")
 
 
 def load() -> None:

@@ -43,6 +43,18 @@ def asked(row: Row, thing: Thing, *, on: bool) -> list[float]:
     return [t for t, wish in row.wishes(thing) if wish is on]
 
 
+def limited(row: Row) -> set[float]:
+    """When a request met the account's limit: it reached no device and costs no place in the round."""
+    return {one["t"] for one in row.evidence().requests if one["status"] == 429}
+
+
+def tries(row: Row) -> str:
+    """Every attempt of the row's commands: seconds since the first, what, and what came of it."""
+    attempts = row.evidence().attempts
+    since = min((one["sent_at"] for one in attempts), default=0.0)
+    return ", ".join(f"{one['sent_at'] - since:.1f} {one['kind']} {one['error'] or one['outcome']}" for one in attempts)
+
+
 def armed_s(row: Row, thing: Thing) -> list[tuple[float, float]]:
     """Each ON that was sent to this relay: when, and the seconds of its timer."""
     found = []
@@ -263,10 +275,10 @@ def d7(row: Row) -> None:
     row.heal_relay(thing)
     wait_for(lambda: device_column(row, thing, "must_be_off_since") is None, BACKOFF_CAP_S + ROUND_S, "OFF is proven")
     offs = asked(row, thing, on=False)
-    expect_rounds(row, offs)
+    expect_rounds(row, [t for t in offs if t not in limited(row)])
     pauses = [after - before for before, after in itertools.pairwise(offs)]
     # a pause: the cap, an answer that did not come, three reads to be sure, and a rate limit's own wait
-    row.expect(max(pauses) <= 5 + 5 + 4.5 + 2, f"the longest pause between two OFFs was {max(pauses):.1f} s")
+    row.expect(max(pauses) <= 5 + 5 + 4.5 + 2, f"the longest pause between two OFFs was {max(pauses):.1f} s: {tries(row)}")
     row.until(sale, "completed", within_s=20)
     expect_one_alert(row, "off_overdue", device=thing)
 
@@ -440,6 +452,7 @@ PARTY = 10
 LONG_S = 400
 """Longer than fifty starts take, also on a busy machine."""
 SOON_S = 6.0
+APART_S = 2.5
 
 
 def fleet(row: Row, size: int, *, first: Thing | None = None) -> list[Thing]:
@@ -484,7 +497,10 @@ def all_running(row: Row, sales: list[Sale]) -> None:
 
 
 def end_together(row: Row, sales: list[Sale], at: float) -> None:
-    """What each has bought is over at one moment: as if every guest had chosen the seconds that lead there."""
+    """What each has bought is over at one moment: as if every guest had chosen the seconds that lead there.
+
+    Rows are locked in the product's order, which works on them at the same time.
+    """
     ids = [one.session_id for one in sales]
     row.stack.sql(
         "UPDATE sessions_app_payment p SET duration_s = floor(extract(epoch FROM to_timestamp(%s) - s.started_at))"
@@ -492,14 +508,17 @@ def end_together(row: Row, sales: list[Sale], at: float) -> None:
         at, ids,
     )  # fmt: skip
     row.stack.sql(
-        "UPDATE devices_device SET off_expected_at = to_timestamp(%s) WHERE id = ANY(%s)",
-        at, [one.thing.id for one in sales],
+        "WITH mine AS (SELECT id FROM devices_device WHERE id = ANY(%s) ORDER BY id FOR UPDATE)"
+        " UPDATE devices_device d SET off_expected_at = to_timestamp(%s) FROM mine WHERE d.id = mine.id",
+        [one.thing.id for one in sales], at,
     )  # fmt: skip
     row.stack.sql(
-        "UPDATE sessions_app_devicesession SET ends_at = to_timestamp(%s), due_at = to_timestamp(%s),"
+        "WITH mine AS (SELECT id FROM sessions_app_devicesession WHERE id = ANY(%s) AND state = 'running'"
+        " ORDER BY device_id FOR UPDATE)"
+        " UPDATE sessions_app_devicesession s SET ends_at = to_timestamp(%s), due_at = to_timestamp(%s),"
         " duration_s = floor(extract(epoch FROM to_timestamp(%s) - started_at)), claimed_until = NULL,"
-        " claim_token = gen_random_uuid() WHERE id = ANY(%s) AND state = 'running'",
-        at, at, at, ids,
+        " claim_token = gen_random_uuid() FROM mine WHERE s.id = mine.id",
+        ids, at, at, at,
     )  # fmt: skip
 
 
@@ -520,11 +539,11 @@ def p99(lateness: list[float]) -> float:
 
 @row("D17", "a dead device among twenty that end now", free_power_s=45.0, off_late_s=2.5)
 def d17(row: Row) -> None:
-    """Three accounts with twenty sessions that end at one moment, in one run: alone; with a device that the cloud names
-    in ``failedCommands``; with one whose OFF has been hanging for a while. The p99 of the others may grow by a tenth,
-    and by the quarter of a second in which one process serves one account before the other.
+    """Three accounts in one run, on each twenty sessions that end at one moment: alone; with a device that the cloud
+    names in ``failedCommands``; with one whose OFF has been hanging for a while. The p99 of the others may grow by a
+    tenth and a quarter of a second, which is what two readings of one moment may differ by.
 
-    Free power: the two dead devices' own, until the row heals them 19 s after the first end, and a ROUND.
+    Free power: the two dead devices' own, until the row heals them 23 s after the first end, and a ROUND.
     """
     others = 20
     plain, refused, hanging = fleet(row, others), fleet(row, others + 1), fleet(row, others + 1)
@@ -542,20 +561,25 @@ def d17(row: Row) -> None:
     dead_at = time.time() + SOON_S
     at = dead_at + row.rng.uniform(10, 14)
     end_together(row, [sold[2][-1]], dead_at)
-    end_together(row, [*sold[0], *sold[1], *sold[2][:-1]], at)
-    time.sleep(max(0.0, at - time.time() - 1.5))
+    others_of = {0: sold[0], 1: sold[1][:-1], 2: sold[2][:-1]}
+    # a moment of its own for each account: what one chunk of the engine holds must not be cut between two of them
+    moments = {2: at, 1: at + APART_S, 0: at + 2 * APART_S}
+    for number, sales in others_of.items():
+        end_together(row, sales if number != 1 else sold[1], moments[number])
+    time.sleep(max(0.0, moments[1] - time.time() - 1))
     row.knob(dead_refused, online=False)
-    time.sleep(max(0.0, at - time.time() + 5))
-    alone = lateness_of(row, sold[0], at)
+    time.sleep(max(0.0, moments[0] - time.time() + 4))
+    late = {number: lateness_of(row, sales, moments[number]) for number, sales in others_of.items()}
+    row.knob(dead_refused, online=True)
+    for thing in (dead_refused, dead_hanging):
+        row.heal_relay(thing)
+    alone = late[0]
     for number, name in ((1, "refused"), (2, "hanging")):
-        beside = lateness_of(row, sold[number][:-1], at)
+        beside = late[number]
         row.expect(
             p99(beside) <= p99(alone) * 1.1 + 0.25,
             f"a {name} device: the others' p99 is {p99(beside):.2f} s, without it {p99(alone):.2f} s",
         )
-    row.knob(dead_refused, online=True)
-    for thing in (dead_refused, dead_hanging):
-        row.heal_relay(thing)
 
 
 @row("D18", "fifty sessions of one account end in the same second", free_power_s=ROUND_S, off_late_s=2.5)
