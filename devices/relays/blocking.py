@@ -19,6 +19,7 @@ class Blocked(StrEnum):
     NO_TIMER = "no_timer"
     NOT_AS_SET_UP = "not_as_set_up"
     POWER_UP = "power_up"
+    TIMER_UNPROVEN = "timer_unproven"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ WHY: dict[str, Why] = {
         "is not the relay that was set up here",
         "The device was swapped, left the account, lost this channel or became a cover. Look at it in the Shelly app,"
         " sync, then unblock it or add the right channel.",
+    ),
+    Blocked.TIMER_UNPROVEN: Why(
+        "does not show its own timer",
+        "Nothing proves that it goes off by itself if Hygate is down, and it draws high power. Update its firmware in"
+        " the Shelly app, then unblock the device: its next session shows whether the timer is there.",
     ),
     Blocked.POWER_UP: Why(
         "switches itself on when power returns",

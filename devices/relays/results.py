@@ -217,7 +217,9 @@ def _confirm(command: RelayCommand, answer: Answer, reading: ChannelReading) -> 
             timer_ends_at=rules.timer_end(command, armed_s, reading),
         )
     )
-    if command.on:
+    if command.on and not shown_timer and command.device.is_high_power:
+        block(command.device_id, reason=Blocked.TIMER_UNPROVEN, session=session_of(command.wanted_by))
+    elif command.on:
         telling.timer_seen(command.device, shown=shown_timer)
     else:
         telling.off_is_over(command.device, at)

@@ -135,8 +135,7 @@ def timer_seen(device: Device, *, shown: bool) -> None:
         key,
         kind="timer_unproven",
         title=f"{device.name} ({device.location.name}) does not show its own timer",
-        advice="Nothing proves that it goes off by itself if Hygate is down. Update its firmware in the Shelly app;"
-        " as a high-power device it is not sold until a timer was seen.",
+        advice="Nothing proves that it goes off by itself if Hygate is down. Update its firmware in the Shelly app.",
         severity=Severity.WARNING,
         help_anchor="timer-unproven",
         device=device.pk,

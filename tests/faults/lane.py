@@ -58,7 +58,7 @@ def play(stack: Stack, scenario: Scenario, seed: int) -> Result:
             line = next(
                 (f"{Path(one.filename).name}:{one.lineno}" for one in reversed(where) if "rows" in one.filename), ""
             )
-            result.complaints.append(f"expectation ({line}): {error or type(error).__name__}")
+            result.complaints.append(f"expectation ({line}): {str(error) or type(error).__name__}")
         row.quiesce()
         result.complaints += [f"not at rest: {said}" for said in row.under_way]
         verdict = judge(row.evidence(), scenario)
@@ -89,7 +89,7 @@ def run_lane(lane: str, ids: list[str], seed: int, tree: Path) -> list[Result]:
 
         chosen = [scenarios()[id] for id in ids]
         results = (
-            _side_by_side(stack, chosen, seed) if lane == "shared" else [_say(play(stack, one, seed)) for one in chosen]
+            _side_by_side(stack, chosen, seed) if lane == "shared" else [_played(stack, one, seed) for one in chosen]
         )
         return [*results, _whole_lane(stack, lane, seed)]
     finally:
@@ -100,9 +100,13 @@ def _side_by_side(stack: Stack, chosen: list[Scenario], seed: int) -> list[Resul
     with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
         waiting = []
         for scenario in chosen:
-            waiting.append(pool.submit(lambda one=scenario: _say(play(stack, one, seed))))
+            waiting.append(pool.submit(_played, stack, scenario, seed))
             time.sleep(SPREAD_S)
         return [one.result() for one in waiting]
+
+
+def _played(stack: Stack, scenario: Scenario, seed: int) -> Result:
+    return _say(play(stack, scenario, seed))
 
 
 def _say(result: Result) -> Result:

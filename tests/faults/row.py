@@ -192,7 +192,7 @@ class Row:
         return sale
 
     def press(self, sale: Sale, action: str) -> None:
-        """A button of the session's page: ``stop``, ``start``, ``cancel``. Stopping asks first, on a page of its own."""
+        """A button of the session's page: ``stop`` (which asks first, on a page of its own), ``start``, ``cancel``."""
         sale.guest.open(f"{sale.link}stop/" if action == "stop" else sale.link)
         form = sale.guest.form(action_ends=f"/{action}/")
         if form is None:
@@ -335,7 +335,7 @@ class Row:
             def rows(table: str, column: str, values: list[Any], order: str = "id") -> list[dict[str, Any]]:
                 found = claims.execute(
                     f"SELECT * FROM {table} WHERE {column} = ANY(%s) ORDER BY {order}",
-                    [values],  # type: ignore[arg-type]
+                    [values],
                 )
                 return [{name: _plain(value) for name, value in one.items()} for one in found]
 

@@ -76,13 +76,15 @@ def alert_calls() -> Iterator[tuple[str, ast.expr, ast.Module]]:
 
 
 def values(expression: ast.expr, tree: ast.Module) -> list[str]:
-    """What an anchor can be: written out, a constant of its module, or made of the reasons to block a device."""
+    """What an anchor can be: written out (or one of two), a constant of its module, or made of the reasons to block."""
     if isinstance(expression, ast.Constant):
         return [str(expression.value)]
     if isinstance(expression, ast.Name):
         for node in tree.body:
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == expression.id:
                 return values(node.value, tree)
+    if isinstance(expression, ast.IfExp):
+        return values(expression.body, tree) + values(expression.orelse, tree)
     if isinstance(expression, ast.JoinedStr) and str(getattr(expression.values[0], "value", "")) == "blocked-":
         return [f"blocked-{reason.value.replace('_', '-')}" for reason in Blocked]
     raise AssertionError(f"what is {ast.unparse(expression)}? Teach this test")

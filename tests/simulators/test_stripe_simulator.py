@@ -573,7 +573,7 @@ def test_thin_event_points_at_the_object(hooked: Rig, receiver: Receiver) -> Non
 
 def paid(rig: Rig, name: str) -> stripe.checkout.Session:
     """A payment for the merchant's order of that name."""
-    named = {"metadata": {"order": name}, "payment_intent_data": {"metadata": {"order": name}}}
+    named: dict[str, Any] = {"metadata": {"order": name}, "payment_intent_data": {"metadata": {"order": name}}}
     session = rig.client.v1.checkout.sessions.create(order(client_reference_id=name, **named))
     rig.control(f"checkout/{session.id}/pay")
     return session

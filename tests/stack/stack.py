@@ -198,7 +198,7 @@ class Stack:
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """The claims ledger: read (or corrupt) the database directly, past the product and the proxy."""
         with psycopg.connect(self.postgres.url(), autocommit=True) as connection:
-            cursor = connection.execute(statement, values)  # type: ignore[call-overload]
+            cursor = connection.execute(statement, values)
             return list(cursor.fetchall()) if cursor.description else []
 
     # -- commands

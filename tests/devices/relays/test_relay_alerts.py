@@ -149,7 +149,7 @@ def test_an_on_that_shows_its_timer_alarms_nobody_and_heals(world: World, was_un
     assert ShellyAccount.objects.get().status == "ok"
 
 
-def test_an_on_without_a_visible_timer_warns(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def without_timers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Firmware that does not show its timer: the reading says on, and no more."""
     from devices.shelly import readings
 
@@ -160,6 +160,21 @@ def test_an_on_without_a_visible_timer_warns(world: World, monkeypatch: pytest.M
         object.__setattr__(self, "timer_ends_at", None)
 
     monkeypatch.setattr(readings.ChannelReading, "__init__", blind)
+
+
+def test_a_high_power_device_without_a_visible_timer_is_sold_once_at_most(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Device.objects.update(rated_w=11_000)
+    without_timers(monkeypatch)
+    switch(world, on=True)
+    world.go(5)
+    assert [alert.kind for alert in Alert.objects.filter(closed_at=None)] == ["blocked_timer_unproven"]
+    assert Device.objects.get().blocked_reason == "timer_unproven"
+
+
+def test_an_on_without_a_visible_timer_warns(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_timers(monkeypatch)
     switch(world, on=True)
     world.go(5)
     [alert] = opened("timer_unproven")

@@ -278,7 +278,9 @@ def d7(row: Row) -> None:
     expect_rounds(row, [t for t in offs if t not in limited(row)])
     pauses = [after - before for before, after in itertools.pairwise(offs)]
     # a pause: the cap, an answer that did not come, three reads to be sure, and a rate limit's own wait
-    row.expect(max(pauses) <= 5 + 5 + 4.5 + 2, f"the longest pause between two OFFs was {max(pauses):.1f} s: {tries(row)}")
+    row.expect(
+        max(pauses) <= 5 + 5 + 4.5 + 2, f"the longest pause between two OFFs was {max(pauses):.1f} s: {tries(row)}"
+    )
     row.until(sale, "completed", within_s=20)
     expect_one_alert(row, "off_overdue", device=thing)
 
