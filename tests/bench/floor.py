@@ -11,8 +11,10 @@ import aiohttp
 from hygate.demo.processes import WORKERS
 from tests.bench.ends import Call
 
-SLOTS = WORKERS["relays"]
-"""As many as the product's relay worker has threads."""
+RELAY_WORKERS = 2
+"""One for each core: a Python process computes on one of them."""
+SLOTS = RELAY_WORKERS * WORKERS["relays"]
+"""As many as the product's relay workers have threads."""
 
 
 def switch_off_at(url: str, ends: Mapping[Call, float]) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from tests.bench.floor import RELAY_WORKERS
 from tests.bench.simulator import SimulatorProcess
 from tests.stack.stack import Stack
 
@@ -18,7 +19,8 @@ Database = Literal["postgresql", "sqlite"]
 class Site(Stack):
     """``Stack`` with both simulators in processes of their own, on PostgreSQL (with fsync) or on SQLite.
 
-    ``numbers`` are the settings that differ from the product's defaults; one worker for each queue, as in the demo.
+    ``numbers`` are the settings that differ from the product's defaults; two workers for relays, one for each of the
+    other queues.
     """
 
     def __init__(
@@ -29,7 +31,7 @@ class Site(Stack):
         numbers: dict[str, str] | None = None,
         settings: str = "hygate.settings",
     ) -> None:
-        super().__init__(folder, relays=1)
+        super().__init__(folder, relays=RELAY_WORKERS)
         self.database, self._settings = database, settings
         self.numbers = {"HYGATE_LOG_LEVEL": "WARNING"} | (numbers or {})
         self.postgres.configure("fsync=on")
