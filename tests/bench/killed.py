@@ -46,7 +46,7 @@ class Moments:
 
 def run(folder: Path, *, case: str) -> Finding:
     finding = Finding(sizes={"running": RUNNING, "overdue": OVERDUE, "of these claimed by the killed worker": CLAIMED})
-    site = Site(folder, numbers={"HYGATE_GAP_S": "0"})
+    site = Site(folder, numbers={"HYGATE_GAP_S": "0"}, relays=1)
     try:
         site.start().enter()
         _ours(site, case, finding)

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import killed, large, off_lateness, one_account, pages, paid
+from tests.bench import killed, large, off_lateness, one_account, pages, paid, watched
 from tests.bench.killed import CASES
 from tests.bench.results import Finding
 
@@ -25,6 +25,7 @@ BENCHMARKS = {
     "c": Benchmark("From paid to relay on", ("c",)),
     "d": Benchmark("Killed with ends overdue", tuple(f"d-{case}" for case in CASES)),
     "e": Benchmark("Ten thousand sessions", ("e",)),
+    "f": Benchmark("The energy watcher with many plants", ("f",)),
 }
 
 
@@ -42,6 +43,8 @@ def found_by(part: str, folder: Path, *, quick: bool) -> Finding:
             return paid.run(folder, quick=quick)
         case "d":
             return killed.run(folder, case=way)
+        case "f":
+            return watched.run(folder, quick=quick)
         case _:
             return large.run(folder, quick=quick)
 

@@ -30,8 +30,9 @@ class Site(Stack):
         database: Database = "postgresql",
         numbers: dict[str, str] | None = None,
         settings: str = "hygate.settings",
+        relays: int = RELAY_WORKERS,
     ) -> None:
-        super().__init__(folder, relays=RELAY_WORKERS)
+        super().__init__(folder, relays=relays)
         self.database, self._settings = database, settings
         self.numbers = {"HYGATE_LOG_LEVEL": "WARNING"} | (numbers or {})
         self.postgres.configure("fsync=on")
