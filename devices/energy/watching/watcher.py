@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 import structlog
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 from django.db.models import Q
 from django.db.utils import DatabaseError
 
@@ -191,12 +191,17 @@ class Watcher:
             held.task.cancel()
         await asyncio.gather(*(held.task for held in self._held.values()), return_exceptions=True)
         try:
-            await self._in_database(
-                lambda: EnergySource.objects.filter(watched_by=self._name).update(watched_by="", watched_until=None)
-            )
+            await self._in_database(self._give_up_leases)
         except DatabaseError as error:
             log.warning("energy.database", error=type(error).__name__)
         self._database.shutdown(wait=False)
+
+    def _give_up_leases(self) -> None:
+        """The last work of the database thread: it closes its own connection, which nobody else can."""
+        try:
+            EnergySource.objects.filter(watched_by=self._name).update(watched_by="", watched_until=None)
+        finally:
+            connections.close_all()
 
 
 def _settings(row: EnergySource) -> tuple[object, ...]:
