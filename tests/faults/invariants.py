@@ -266,7 +266,7 @@ def i8(seen: Evidence, scenario: Scenario) -> Iterator[str]:
     for device in seen.devices:
         for t, on in seen.wishes(device["shelly_id"], device["channel"]):
             written = intents.get((device["shelly_id"], device["channel"], on), [])
-            before = [at for at in written if at <= t + SLACK_S]
+            before = [at for at in written if at <= t + SLACK_S + scenario.clock_slack_s]
             if not before:
                 yield f"{device['shelly_id']}:{device['channel']} was asked for {'ON' if on else 'OFF'} unaudited"
                 continue

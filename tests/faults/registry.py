@@ -36,6 +36,7 @@ class Scenario:
     alerts: tuple[str, ...] = ()
     limits_hit: bool = False
     by_timer: bool = False
+    clock_slack_s: float = 0.0
     excused: tuple[str, ...] = field(default=())
     """Invariants that the row itself breaks on purpose, with the reason in its docstring."""
 
@@ -53,14 +54,18 @@ def row(
     alerts: tuple[str, ...] = (),
     limits_hit: bool = False,
     by_timer: bool = False,
+    clock_slack_s: float = 0.0,
     excused: tuple[str, ...] = (),
 ) -> Callable[[Callable[[Row], None]], Callable[[Row], None]]:
     """Enter a scenario into the plan's table. ``limits_hit``: the account's rate limit is met on purpose (I9).
-    ``by_timer``: ends may be the device timer's doing, because nobody of ours could act (I5)."""
+    ``by_timer``: ends may be the device timer's doing, because nobody of ours could act (I5). ``clock_slack_s``: by how
+    much more than usual the product's time may differ from the ledgers', because clocks are turned (I8)."""
 
     def enter(play: Callable[[Row], None]) -> Callable[[Row], None]:
         assert id not in _scenarios, f"{id} stands twice"
-        _scenarios[id] = Scenario(id, says, play, lane, free_power_s, off_late_s, alerts, limits_hit, by_timer, excused)
+        _scenarios[id] = Scenario(
+            id, says, play, lane, free_power_s, off_late_s, alerts, limits_hit, by_timer, clock_slack_s, excused
+        )
         return play
 
     return enter
