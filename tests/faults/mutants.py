@@ -4,6 +4,7 @@ demands that at least one row turns red, so that the harness is known to see. ``
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -222,7 +223,11 @@ def run_mutants(only: str) -> int:
     chosen = [one for one in MUTANTS if not only or one.name == only]
     if not chosen:
         raise SystemExit(f"No such seeded bug: {only}. Known: {', '.join(one.name for one in MUTANTS)}")
-    seen = {one.name: _red_rows(one) for one in chosen}
+    os.environ.setdefault("QUIESCE_S", "20")
+    seen = {}
+    for one in chosen:
+        seen[one.name] = _red_rows(one)
+        print(f"{one.name}: {seen[one.name] or 'NOT SEEN'}", flush=True)  # noqa: T201 - somebody waits
     width = max(map(len, seen))
     for name, red in seen.items():
         print(f"{name:<{width}}  {'seen by ' + red if red else 'NOT SEEN'}")  # noqa: T201 - the command's output
