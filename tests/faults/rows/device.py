@@ -415,7 +415,7 @@ def d25(row: Row) -> None:
 
     def over(thing: Thing, sale: Sale) -> None:
         wait_for(lambda: device_column(row, thing, "must_be_off_since") is None, 30, "OFF is proven")
-        row.expect(row.wishes(thing)[-1][1] is False, "the last request was an ON")
+        row.expect(max(asked(row, thing, on=True)) < min(asked(row, thing, on=False)), "an ON was sent after the OFF")
         row.expect(not row.is_on(thing), "the relay is on")
         cost_nothing(row, sale, "stopped_by_guest")
 
