@@ -22,6 +22,7 @@ COPY hygate ./hygate
 COPY devices ./devices
 COPY sessions_app ./sessions_app
 COPY templates ./templates
+COPY locale ./locale
 COPY docs/troubleshooting.md ./docs/
 # the code belongs to root: the process can run it, never change it
 RUN python -m compileall -q hygate devices sessions_app

@@ -1,7 +1,7 @@
 # Every recipe is one command that ends in `exec`, so that a signal to make reaches the program itself.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke test faults bench nightly lint lock clean
+.PHONY: help demo smoke test e2e faults bench nightly lint messages lock clean
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -n 4
@@ -10,9 +10,10 @@ export PYTHON
 BIN := .venv/bin
 RUN_READY := .venv/.ready-run
 DEV_READY := .venv/.ready-dev
+E2E_READY := .venv/.ready-e2e
 
 help: ## Show this list
-	@exec sed -n 's|^\([a-z]*\):.*## \(.*\)|make \1	\2|p' Makefile
+	@exec sed -n 's|^\([a-z0-9]*\):.*## \(.*\)|make \1	\2|p' Makefile
 
 demo: $(RUN_READY) ## Run all of Hygate with simulators, without accounts, hardware or money (PORT=8000, FRESH=1)
 	@exec $(BIN)/python manage.py demo
@@ -22,6 +23,9 @@ smoke: $(RUN_READY) ## Buy one session on the running demo and compare money, re
 
 test: $(DEV_READY) ## Run the tests (PYTEST_ARGS="-n 4")
 	@exec $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+e2e: $(E2E_READY) ## Play guests and the operator in a real browser against real processes (ONLY=buy, ALL=1 takes every screenshot)
+	@exec $(BIN)/python -m tests.e2e
 
 faults: $(DEV_READY) ## Break everything on purpose and check money, power and claims (ROW=P1, SEED=1, ALL=1, MUTANTS=1)
 	@exec $(BIN)/python -m tests.faults
@@ -35,6 +39,9 @@ nightly: $(DEV_READY) ## Everything that takes hours: all fault rows, seeded bug
 lint: $(DEV_READY) ## Check style, types, imports between rooms, and templates
 	@exec sh tools/lint.sh
 
+messages: $(DEV_READY) ## Collect the guests' words into locale/ and compile them; says what is still to be translated
+	@exec $(BIN)/python tools/messages.py
+
 lock: ## Maintainers: pin what pyproject.toml asks for, with hashes
 	@exec sh tools/lock.sh
 
@@ -46,3 +53,6 @@ $(RUN_READY): requirements/run.txt tools/setup.sh
 
 $(DEV_READY): requirements/dev.txt tools/setup.sh
 	@exec sh tools/setup.sh dev
+
+$(E2E_READY): requirements/e2e.txt tools/setup.sh
+	@exec sh tools/setup.sh e2e

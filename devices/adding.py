@@ -10,8 +10,10 @@ from typing import Any
 from django.db import transaction
 
 from devices.models import Device, DeviceCode, DeviceKind, Location, ShellyAccount
+from devices.relays.commands import hurry_account
 from devices.relays.found import was_added
-from hygate import audit
+from devices.templates import PlanTemplate, add_plans
+from hygate import audit, clock
 
 ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 """No I, L, O, 0 or 1: a code is also typed from a scratched label."""
@@ -27,6 +29,8 @@ class Choice:
     name: str
     kind: str = DeviceKind.SOCKET
     place: str = ""
+    rated_w: int | None = None
+    plans: tuple[PlanTemplate, ...] = ()
 
 
 class NotSellable(ValueError):
@@ -36,7 +40,10 @@ class NotSellable(ValueError):
 def add_devices(
     account: ShellyAccount, choices: Iterable[Choice], location: Location, *, by: str = "hygate"
 ) -> list[Device]:
-    """Create a Device and its code for each choice; those that exist already are left as they are."""
+    """Create a Device with its code and its plans for each choice; those that exist already are left as they are.
+
+    A reading of the account follows at once: until one has heard of them, guests cannot buy the new ones.
+    """
     found = {(row["shelly_id"], row["channel"]): row for row in account.found if row["channel"] is not None}
     added = []
     with transaction.atomic():
@@ -49,6 +56,10 @@ def add_devices(
             if key not in there:
                 there.add(key)
                 added.append(_add(account, choice, location, row, by))
+        if added:
+            now = clock.now()
+            ShellyAccount.objects.filter(pk=account.pk).update(status_due_at=now)
+            hurry_account(account.pk, now)
     return added
 
 
@@ -63,12 +74,14 @@ def _add(account: ShellyAccount, choice: Choice, location: Location, row: dict[s
         name=choice.name,
         place=choice.place,
         kind=choice.kind,
+        rated_w=choice.rated_w,
         online=bool(row.get("online")),
         output=row.get("output"),
     )
     code = DeviceCode.objects.create(device=device, code=new_code())
     was_added(account.pk, device.shelly_id, device.channel)
     audit.write("device_added", actor=by, device=device.pk, code=code.code, name=device.name)
+    add_plans(device, choice.plans, by=by)
     return device
 
 

@@ -126,6 +126,7 @@ class Device(models.Model):
     online = models.BooleanField(default=False)
     output = models.BooleanField(null=True, blank=True)
     watts = models.PositiveIntegerField(null=True, blank=True)
+    energy_wh = models.FloatField(null=True, blank=True, help_text="The channel's own counter, since it was made")
     reading_mark = models.CharField(max_length=60, blank=True, default="")
     reading_at = models.DateTimeField(null=True, blank=True)
     seen_at = models.DateTimeField(null=True, blank=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import qrcode
@@ -23,6 +24,21 @@ def _code(url: str) -> qrcode.QRCode[Any]:
     code.add_data(url)
     code.make(fit=True)
     return code
+
+
+def modules(url: str) -> list[list[bool]]:
+    """The code as rows of modules, true where dark, with the quiet zone around it."""
+    return [[bool(dark) for dark in row] for row in _code(url).get_matrix()]
+
+
+def dark_runs(row: Sequence[bool]) -> Iterator[tuple[int, int]]:
+    """Where dark begins in a row of modules, and for how many."""
+    start = 0
+    for dark, run in groupby(row):
+        length = len(list(run))
+        if dark:
+            yield start, length
+        start += length
 
 
 def svg(url: str) -> bytes:

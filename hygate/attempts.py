@@ -9,8 +9,13 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
+from django.conf import settings
 from django.core.cache import cache
+from django.db import connection
+from django.db.models import IntegerField
+from django.db.models.expressions import RawSQL
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,12 @@ class TooOften:
 
 def take(scope: str, limit: Limit) -> Slot | TooOften:
     """One try of ``scope`` (an address, an account at an address, …); the scope itself is not stored, only its hash."""
-    keys = _keys(scope, limit)
-    now = time.time()
+    keys, now = _keys(scope, limit), time.time()
+    held = cache.get_many(
+        keys
+    )  # one query, which also removes what has run out: what is added then is a row of its own
     for key in keys:
-        if cache.add(key, now + limit.within_s, timeout=limit.within_s):
+        if key not in held and cache.add(key, now + limit.within_s, timeout=limit.within_s):
             return Slot(key)
     return TooOften(_wait_s(keys, now))
 
@@ -54,6 +61,23 @@ def refused(scope: str, limit: Limit) -> TooOften | None:
     if len(cache.get_many(keys)) < limit.at_most:
         return None
     return TooOften(_wait_s(keys, time.time()))
+
+
+def taken(now: datetime, **keys: str) -> RawSQL:
+    """How many of ``slots`` are taken now, as a number to be read along in a prepared query (``refused`` asks its own).
+
+    The cache keeps its times as the database does.
+    """
+    marks = ", ".join(["%s"] * len(keys))
+    table = connection.ops.quote_name(str(settings.CACHES["default"]["LOCATION"]))
+    sql = f"SELECT count(*) FROM {table} WHERE cache_key IN ({marks}) AND expires >= %s"  # noqa: S608 - only marks
+    parameters = (*keys.values(), connection.ops.adapt_datetimefield_value(now))
+    return RawSQL(sql, parameters, IntegerField())  # noqa: S611 - what comes from outside is a parameter
+
+
+def slots(scope: str, limit: Limit) -> dict[str, str]:
+    """The keys of a scope's slots as the cache's table has them, by names to ask for them with."""
+    return {f"key_{number}": cache.make_key(key) for number, key in enumerate(_keys(scope, limit))}
 
 
 def _keys(scope: str, limit: Limit) -> list[str]:

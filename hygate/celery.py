@@ -30,12 +30,20 @@ def _keep_our_logging(**_: Any) -> None:
 
 @worker_init.connect
 def _start_fallback(sender: Any = None, **_: Any) -> None:
+    from devices.shelly.wire import authorities
     from hygate.checks import refuse_bad_settings
+    from hygate.due.registry import Queue
     from hygate.due.sweep import FallbackSweep
+    from sessions_app.payments.providers import gateway
 
     refuse_bad_settings()
     queues = ",".join(sorted(str(queue) for queue in getattr(sender, "app", app).amqp.queues.consume_from))
     sys.setswitchinterval(SWITCH_S)
+    # loaded before the first guest waits for it
+    if Queue.MONEY in queues.split(","):
+        gateway()
+    if Queue.RELAYS in queues.split(","):
+        authorities()
     app.fallback = FallbackSweep(queues or "worker")
     app.fallback.start()
 

@@ -65,7 +65,12 @@ def under_way_while(question: Callable[[], bool]) -> None:
 
 def stops_starts() -> bool:
     """Whether the clock is known to be wrong: then nothing new is sold or started. OFFs never ask this."""
-    return Alert.objects.filter(key=ALERT, severity=Severity.ERROR, closed_at__isnull=True).exists()
+    return open_errors().exists()
+
+
+def open_errors() -> models.QuerySet[Alert]:
+    """The one alert that stops starts, while it is open: for who asks in a query of its own."""
+    return Alert.objects.filter(key=ALERT, severity=Severity.ERROR, closed_at__isnull=True)
 
 
 # -- measuring

@@ -9,6 +9,10 @@ from django.http import HttpRequest
 
 from hygate.models import SiteSettings
 
+SITE = "hygate.site"
+"""Where a request that has read the settings already keeps them, in its ``META``."""
 
-def site(_request: HttpRequest) -> dict[str, Any]:
-    return {"site": SiteSettings.current(), "simulated": settings.SIMULATED}
+
+def site(request: HttpRequest) -> dict[str, Any]:
+    known = request.META.get(SITE) or SiteSettings.current()
+    return {"site": known, "simulated": settings.SIMULATED, "languages": settings.LANGUAGES}

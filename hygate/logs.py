@@ -16,7 +16,7 @@ import structlog
 
 SECRETS = re.compile(
     r"(auth_key[\"']?\s*[=:]\s*[\"']?)[^&\s\"',}]+"
-    r"|\b((?:sk|rk)_(?:live|test)_)\w+|\b(whsec_)\w+|(/session/)[\w-]{20,}",
+    r"|\b((?:sk|rk)_(?:live|test)_)\w+|\b(whsec_)\w+|(/(?:session|line)/)[\w-]{20,}",
     re.IGNORECASE,
 )
 Event = MutableMapping[str, Any]
@@ -94,6 +94,7 @@ def configuration(level: str) -> dict[str, Any]:
             "httpx": {"level": "WARNING"},
             "httpcore": {"level": "WARNING"},
             "stripe": {"level": "WARNING"},
+            "fontTools": {"level": "WARNING"},
             "celery": {"level": "WARNING"},
             "celery.beat": {"level": "WARNING"},
             "kombu": {"level": "WARNING"},

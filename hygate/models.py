@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, BaseUserManager
@@ -55,13 +56,33 @@ class User(AbstractUser):
         return self.role == Role.ADMINISTRATOR
 
 
+BRAND_COLOR = "#153e63"
+
+
 class SiteSettings(models.Model):
-    """The operator's own words and colours: one row."""
+    """The operator's own words and colours: one row.
+
+    ``logo`` names the picture in ``SiteLogo`` by its contents (``3fa9c1d2e4b5``); empty: none. Its size is kept here,
+    so that a page needs no second query for it. ``setup_closed_at``: an administrator has put the first-run setup away.
+    """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     company = models.CharField(max_length=80, default="Hygate")
     contact_phone = models.CharField(max_length=40, blank=True, default="")
-    brand_color = models.CharField(max_length=7, default="#153e63")
+    contact_email = models.EmailField(blank=True, default="")
+    legal_name = models.CharField(max_length=120, blank=True, default="", help_text="On receipts; else the company")
+    legal_address = models.CharField(max_length=200, blank=True, default="")
+    vat_number = models.CharField(max_length=40, blank=True, default="")
+    terms_url = models.URLField(max_length=200, blank=True, default="")
+    privacy_url = models.URLField(max_length=200, blank=True, default="")
+    brand_color = models.CharField(max_length=7, default=BRAND_COLOR)
+    header_text = models.CharField(max_length=120, blank=True, default="")
+    footer_text = models.CharField(max_length=300, blank=True, default="")
+    logo = models.CharField(max_length=12, blank=True, default="")
+    logo_width = models.PositiveSmallIntegerField(default=0)
+    logo_height = models.PositiveSmallIntegerField(default=0)
+    second_factor_required = models.BooleanField(default=False)
+    setup_closed_at = models.DateTimeField(null=True, blank=True)
     devices_enabled = models.BooleanField(default=True)
     refund_limit_minor = models.PositiveIntegerField(default=5000, help_text="The most an operator may refund at once")
 
@@ -73,6 +94,23 @@ class SiteSettings(models.Model):
     @classmethod
     def current(cls) -> SiteSettings:
         return cls.objects.filter(pk=1).first() or cls()
+
+    @property
+    def brand_hex(self) -> str:
+        """The colour as six digits, fit for an address; ours where the row holds something else."""
+        color = self.brand_color.lower()
+        return (color if re.fullmatch(r"#[0-9a-f]{6}", color) else BRAND_COLOR)[1:]
+
+
+class SiteLogo(models.Model):
+    """The operator's logo as it is served: one row, in the database, so that every web process and backup has it."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    name = models.CharField(max_length=12)
+    image = models.BinaryField()
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(name="site_logo_one_row", condition=models.Q(id=1))]
 
 
 class AuditEvent(models.Model):

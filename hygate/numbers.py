@@ -14,8 +14,11 @@ class Numbers:
 
     # a purchase
     hold_s: float = 600
+    extend_least_left_s: float = 30
     checkout_expiry_s: float = 35 * 60
     start_window_s: float = 120
+    queue_offer_s: float = 300
+    queue_look_s: float = 15
     longest_power_wait_s: float = 1800
     longest_pause_s: float = 1800
     shed_settle_s: float = 15

@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
+from hygate import mishaps
 from hygate.models import User
 
 Perm = Literal["staff", "administrator"]
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def may(user: Any, perm: Perm) -> bool:
@@ -31,11 +33,12 @@ def administrator_only(view: View) -> View:
 
 def guarded(perm: Perm, view: View) -> View:
     @wraps(view)
-    def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return to_login(request)
         if not may(request.user, perm):
-            return render(request, "dashboard/forbidden.html", status=403)
+            told = {"reference": mishaps.reference(request, 403)}
+            return mishaps.marked(render(request, "dashboard/forbidden.html", told, status=403), told["reference"])
         return view(request, *args, **kwargs)
 
     inner.perm = perm  # type: ignore[attr-defined]

@@ -42,8 +42,9 @@ def set_role(*, person: User, role: str, by: User) -> None:
             raise NotAllowed("This is the last administrator. Make somebody else an administrator first.")
         # a superuser is one in Django's eyes; without the role it would be a power that no page here shows
         lowered = {"is_superuser": False} if role == Role.OPERATOR else {}
+        told = audit.change(User.objects.get(pk=person.pk), {"role": role})
         if User.objects.filter(pk=person.pk).exclude(role=role).update(role=Role(role), **lowered):
-            audit.write("team_role", actor=_actor(by), person=person.pk, role=role)
+            audit.write("team_role", actor=_actor(by), person=person.pk, role=role, **told)
 
 
 def set_active(*, person: User, is_active: bool, by: User) -> None:

@@ -12,6 +12,7 @@ from devices.energy import live
 from hygate import health
 from hygate.logins import slowed
 
+handler403, handler404, handler500 = "hygate.mishaps.forbidden", "hygate.mishaps.not_found", "hygate.mishaps.failed"
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from hygate.sealing import FIRST, HEARTBEAT, Head, remembered, seal_of
 SEALED_WITHIN_S = 60
 LOOK_ROUND = 1000
 """How many rows around a broken place are searched for the one that belongs there."""
+STEP = 2000
+"""Rows that are read at a time; a look that is short of time rests between two of them."""
 What = Literal["changed", "deleted", "moved", "cut", "other_head"]
 
 
@@ -29,17 +32,22 @@ class Fault:
 
 @dataclass(frozen=True)
 class Report:
-    """``sealed`` rows were found in order; ``late`` ones have waited for their seal for more than a minute."""
+    """``sealed`` rows were found in order; ``late`` ones have waited for their seal for more than a minute.
+
+    ``whole`` is false where the time was up first: go on from ``head``. ``promised`` is the sealer's own last ``seq``.
+    """
 
     head: Head
     sealed: int
     fault: Fault | None
     late: int
     late_row: int | None
+    whole: bool = True
+    promised: int = 0
 
     @property
     def ok(self) -> bool:
-        return self.fault is None and not self.late
+        return self.whole and self.fault is None and not self.late
 
     def as_json(self) -> dict[str, Any]:
         fault = self.fault
@@ -54,40 +62,72 @@ class Report:
 
 
 def verify(exported: Head | None = None) -> Report:
-    """Walk the whole chain; with ``exported``, also look whether it still holds that head from another day.
+    """Walk the whole chain; with ``exported``, also look whether it still holds that head from another day."""
+    return _judged(_Walk(Head(), exported))
 
-    What the sealer remembers is read first: seals given while we walk can only be more than that.
-    """
+
+def verify_for(most_s: float, *, start: Head) -> Report:
+    """Walk on from ``start``, a head that an earlier look has found good, and rest after ``most_s`` seconds."""
+    return _judged(_Walk(start, None, clock.elapsed() + most_s))
+
+
+def _judged(walk: _Walk) -> Report:
+    """What the sealer remembers is read first: seals given while we walk can only be more than that."""
     promised = remembered(Heartbeat.objects.filter(pk=HEARTBEAT).first())
-    head, fault, met = _walk(exported)
+    fault = walk.fault()
+    head, exported = walk.head, walk.exported
+    if not walk.whole:
+        return Report(head, head.seq, None, 0, None, whole=False, promised=promised.seq)
     if fault is None and head.seq < promised.seq:
         fault = _cut(head, promised.seq, "the sealer remembers")
     if fault is None and exported is not None and exported.seq:
         if head.seq < exported.seq:
             fault = _cut(head, exported.seq, "the exported head is")
-        elif not met:
+        elif not walk.met:
             says = f"Row {exported.seq} is not the one of the exported head: the log was written anew up to there."
             fault = Fault("other_head", exported.seq, None, says)
     late = AuditEvent.objects.filter(seq__isnull=True, at__lt=_late_before()).order_by("id")
     waiting = list(late.values_list("pk", flat=True))
-    return Report(head, head.seq, fault, len(waiting), waiting[0] if waiting else None)
+    return Report(head, head.seq, fault, len(waiting), waiting[0] if waiting else None, promised=promised.seq)
 
 
 def _late_before() -> datetime:
     return clock.now() - clock.seconds(SEALED_WITHIN_S)
 
 
-def _walk(exported: Head | None) -> tuple[Head, Fault | None, bool]:
-    """The last good seal, the first fault after it, and whether ``exported`` was met on the way."""
-    head, met = Head(), False
-    for event in AuditEvent.objects.filter(seq__isnull=False).order_by("seq").iterator(chunk_size=2000):
-        seq = head.seq + 1
-        mine = seal_of(event, seq, head.hmac)
-        if event.seq != seq or not hmac.compare_digest(mine, event.hmac or ""):
-            return head, _fault(event, head), met
-        head = Head(seq, mine)
-        met = met or head == exported
-    return head, None, met
+@dataclass
+class _Walk:
+    """``head`` is the last good seal, ``met`` whether ``exported`` was met on the way, ``whole`` whether the end was
+    reached before ``until`` (seconds of ``clock.elapsed``)."""
+
+    head: Head
+    exported: Head | None
+    until: float | None = None
+    met: bool = False
+    whole: bool = True
+
+    def fault(self) -> Fault | None:
+        """The first one after ``head``, which moves on to the last row before it."""
+        for event in self._rows():
+            seq = self.head.seq + 1
+            mine = seal_of(event, seq, self.head.hmac)
+            if event.seq != seq or not hmac.compare_digest(mine, event.hmac or ""):
+                return _fault(event, self.head)
+            self.head = Head(seq, mine)
+            self.met = self.met or self.head == self.exported
+        return None
+
+    def _rows(self) -> Iterator[AuditEvent]:
+        """From the first row on those below 1 as well: no such number was ever given."""
+        sealed = AuditEvent.objects.filter(seq__isnull=False).order_by("seq")
+        while True:
+            rows = list((sealed.filter(seq__gt=self.head.seq) if self.head.seq else sealed)[:STEP])
+            yield from rows
+            if len(rows) < STEP:
+                return
+            if self.until is not None and clock.elapsed() >= self.until:
+                self.whole = False
+                return
 
 
 def _fault(event: AuditEvent, head: Head) -> Fault:

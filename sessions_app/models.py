@@ -36,6 +36,8 @@ class DeviceSession(Due):
     duration_s = models.PositiveIntegerField(help_text="Seconds bought and paid for, extensions included")
     grace_s = models.PositiveIntegerField(default=0)
     refund_unused = models.BooleanField(default=True)
+    extendable = models.BooleanField(default=False)
+    max_total_s = models.PositiveIntegerField(null=True, blank=True, help_text="Most seconds, extensions included")
     state = models.CharField(max_length=20, choices=State, default=State.HELD)
     reason = models.CharField(max_length=30, choices=Reason, blank=True, default="")
     created_at = models.DateTimeField(default=clock.now)
@@ -53,6 +55,8 @@ class DeviceSession(Due):
     delivered_s = models.PositiveIntegerField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
     re_ons = models.PositiveSmallIntegerField(default=0)
+    energy_from_wh = models.FloatField(null=True, blank=True, help_text="The device's counter at the confirmed ON")
+    energy_wh = models.FloatField(null=True, blank=True, help_text="Used since then, as information")
 
     class Meta:
         ordering: ClassVar = ["-created_at", "-id"]
@@ -125,6 +129,10 @@ class Payment(Due):
     refund_promised_minor = models.PositiveIntegerField(default=0)
     refunded_minor = models.PositiveIntegerField(default=0)
     disputed_at = models.DateTimeField(null=True, blank=True)
+    method_detail = models.CharField(max_length=60, blank=True, default="", help_text="Visa ending 4242")
+    applied_at = models.DateTimeField(
+        null=True, blank=True, help_text="An extension's seconds were added to its session"
+    )
     compared_at = models.DateTimeField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
 
@@ -132,6 +140,11 @@ class Payment(Due):
         ordering: ClassVar = ["-created_at", "-id"]
         constraints: ClassVar = [
             models.UniqueConstraint(name="one_start_order", fields=["session"], condition=Q(purpose=Purpose.START)),
+            models.UniqueConstraint(
+                name="one_pending_extension",
+                fields=["session"],
+                condition=Q(purpose=Purpose.EXTENSION, status=PaymentStatus.PENDING),
+            ),
             models.CheckConstraint(name="payment_status_known", condition=Q(status__in=PaymentStatus.values)),
             models.CheckConstraint(name="payment_amount", condition=Q(amount_minor__gte=1)),
             models.CheckConstraint(name="captured_at_most_price", condition=Q(captured_minor__lte=F("amount_minor"))),
@@ -149,6 +162,7 @@ class Payment(Due):
         indexes: ClassVar = [
             due_index("payment_due"),
             models.Index(fields=["status", "created_at"], name="payment_status"),
+            models.Index(fields=["captured_at"], name="payment_captured"),
         ]
 
     def __str__(self) -> str:
@@ -183,7 +197,7 @@ class Refund(Due):
             models.CheckConstraint(name="refund_amount", condition=Q(amount_minor__gte=1)),
             models.CheckConstraint(name="refund_status_known", condition=Q(status__in=RefundStatus.values)),
         ]
-        indexes: ClassVar = [due_index("refund_due")]
+        indexes: ClassVar = [due_index("refund_due"), models.Index(fields=["status", "created_at"], name="refund_open")]
 
     def __str__(self) -> str:
         return f"{self.amount_minor} of {self.payment_id} ({self.status})"
@@ -227,7 +241,26 @@ class WebhookEvent(Due):
 
     class Meta:
         ordering: ClassVar = ["-received_at", "-id"]
-        indexes: ClassVar = [due_index("webhook_due")]
+        indexes: ClassVar = [due_index("webhook_due"), models.Index(fields=["-received_at"], name="webhook_newest")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.event_id}"
+
+
+# The queue, the receipts, the reports and the guests' mail have rooms of their own; Django finds their rows here.
+from sessions_app.mail.models import GuestMail  # noqa: E402
+from sessions_app.problems.models import ProblemReport  # noqa: E402
+from sessions_app.queue.models import QueueEntry  # noqa: E402
+from sessions_app.receipts.models import Receipt  # noqa: E402
+
+__all__ = [
+    "DeviceSession",
+    "GuestMail",
+    "Payment",
+    "ProblemReport",
+    "QueueEntry",
+    "Receipt",
+    "Refund",
+    "StripeWatch",
+    "WebhookEvent",
+]

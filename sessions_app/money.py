@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 MINIMUM_MINOR = {
     "aed": 200, "aud": 50, "bgn": 100, "brl": 50, "cad": 50, "chf": 50, "czk": 1500, "dkk": 250, "eur": 50,
@@ -26,6 +27,11 @@ def minimum_minor(currency: str) -> int:
         return MINIMUM_MINOR[currency.lower()]
     except KeyError as error:
         raise UnknownCurrency(f"{currency.upper()} is not a currency Hygate can sell in yet.") from error
+
+
+def major(minor: int, currency: str) -> Decimal:
+    """``360, "eur"`` is 3.60: whole units, exact, for files and forms."""
+    return Decimal(minor).scaleb(0 if currency.lower() in ZERO_DECIMAL else -2)
 
 
 def delivered_s(*, started_at: datetime, off_at: datetime, paused_ms: int, bought_s: int) -> int:

@@ -13,15 +13,25 @@ from django.db import transaction
 
 from devices.energy import headroom as power
 from devices.relays.blocking import Blocked, block
-from devices.relays.commands import OffWish, accounts_hurried_last, expect_off, order_off, order_offs, order_on
+from devices.relays.commands import (
+    OffWish,
+    accounts_hurried_last,
+    expect_off,
+    on_covered_until,
+    order_off,
+    order_offs,
+    order_on,
+)
 from hygate import audit, clock, clock_watch
 from hygate.due import Claim, still_mine, wake
 from hygate.models import AuditEvent
-from sessions_app import money, rules
+from sessions_app import metering, money, rules
+from sessions_app.mail import services as mail
 from sessions_app.models import DeviceSession
 from sessions_app.payments import settlement
+from sessions_app.queue import line
 from sessions_app.rules import Move
-from sessions_app.states import MOVES, TERMINAL, State
+from sessions_app.states import MOVES, TERMINAL, Reason, State
 
 ASKS_FOR_POWER = (State.GRACE, State.WAITING_FOR_POWER)
 POWERED = (State.STARTING, State.RUNNING, State.PAUSED)
@@ -123,6 +133,9 @@ def transition(
         return False
     audit.write_all([_event(session, before, by, proof)])
     _consequences(session, before, now, by)
+    if session.state in TERMINAL:
+        line.freed(session.device_id, now)
+        mail.due_when_over(session.pk, now)
     _wake_if_due(session, now)
     return True
 
@@ -145,25 +158,53 @@ def _columns(session: DeviceSession, move: Move, now: datetime) -> dict[str, Any
         case State.STARTING:
             columns["start_window_ends_at"] = now + timedelta(seconds=settings.NUMBERS.start_window_s)
         case State.PAUSED:
-            columns["paused_at"] = now
+            columns["paused_at"] = min(now, _proven_until(session) or now)
             columns["timer_ends_at"] = None  # the OFF ends it: it proves nothing any more
             columns["pause_ends_at"] = now + timedelta(seconds=settings.NUMBERS.longest_pause_s)
         case State.STOPPING:
             columns["off_requested_at"] = now
         case State.COMPLETED | State.CANCELLED:
             columns["closed_at"] = now
-    if move.to in (State.STOPPING, State.CANCELLED) and session.delivered_s is None:
-        columns["delivered_s"] = _delivered(session, now)
-    return columns
+    return columns | _delivery(session, move, now) | _energy(session, move)
+
+
+def _delivery(session: DeviceSession, move: Move, now: datetime) -> dict[str, Any]:
+    """What was delivered, counted once, where power ends. An end in its time that did not deliver all says why."""
+    if move.to not in (State.STOPPING, State.CANCELLED) or session.delivered_s is not None:
+        return {}
+    delivered_s = _delivered(session, now)
+    if move == Move(State.STOPPING) and delivered_s < session.duration_s:
+        return {"delivered_s": delivered_s, "reason": Reason.RECONCILIATION}
+    return {"delivered_s": delivered_s}
+
+
+def _energy(session: DeviceSession, move: Move) -> dict[str, float | None]:
+    """Where the device's counter stood at the confirmed ON, and what was used by the close."""
+    counter_wh = session.device.energy_wh
+    if move.to == State.RUNNING and session.state == State.STARTING:
+        return {"energy_from_wh": counter_wh}
+    if move.to in TERMINAL:
+        return {"energy_wh": metering.used_wh(session.energy_from_wh, counter_wh)}
+    return {}
 
 
 def _delivered(session: DeviceSession, now: datetime) -> int:
     if session.started_at is None:
         return 0
-    off_at = now if session.paused_at is None else min(now, session.paused_at)
+    off_at = min(filter(None, (now, session.paused_at, _proven_until(session))))
     return money.delivered_s(
         started_at=session.started_at, off_at=off_at, paused_ms=session.paused_ms, bought_s=session.duration_s
     )
+
+
+def _proven_until(session: DeviceSession) -> datetime | None:
+    """Until when the relay was on for certain while a timer that was to be armed anew has not been read back.
+
+    An extension whose ON never arrived ends with the timer before it: what nobody confirmed is not charged.
+    """
+    if session.state != State.RUNNING or session.paused_at is not None or session.timer_ends_at is not None:
+        return None
+    return on_covered_until(session.device_id)
 
 
 def _consequences(session: DeviceSession, before: State, now: datetime, by: str) -> None:

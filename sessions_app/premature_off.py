@@ -49,6 +49,8 @@ def on_relay_observed(observed: RelayObserved) -> None:
         return
     if observed.output and session.paused_at is not None:
         came_back(session, observed.at)
+        # whoever switched it on armed no timer that we know of: the old one proves nothing any more
+        DeviceSession.objects.filter(pk=session.pk).update(timer_ends_at=None)
         order_on(session.device, reason="rearm", wanted_by=_owner(session), until=session.ends_at)
     elif not observed.output and session.paused_at is None:
         _went_off(session, observed)

@@ -8,11 +8,13 @@ import structlog
 from django.conf import settings
 from django.db.models import Q
 
-from devices.relays.commands import expect_off, order_on, session_of
+from devices.models import RelayCommand
+from devices.relays.commands import expect_off, on_covered_until, order_on, session_of
 from devices.relays.outcomes import AboutToChange, RelayOutcome
 from sessions_app import premature_off, rules
 from sessions_app.models import DeviceSession
 from sessions_app.moves import transition
+from sessions_app.payments import settlement
 from sessions_app.rules import Move
 from sessions_app.states import Reason, State
 
@@ -68,6 +70,8 @@ def _confirmed_on(session: DeviceSession, outcome: RelayOutcome) -> None:
     elif session.state == State.RUNNING:
         if session.paused_at is not None:
             premature_off.came_back(session, max(outcome.on_since or outcome.at, session.paused_at))
+        else:
+            _credit_gap(session, outcome)
         DeviceSession.objects.filter(pk=session.pk).update(timer_ends_at=outcome.timer_ends_at)
         expect_off(session.device_id, session.ends_at)
     else:
@@ -76,6 +80,24 @@ def _confirmed_on(session: DeviceSession, outcome: RelayOutcome) -> None:
         # until the new timer is confirmed nobody knows when the relay's own ends: it proves nothing meanwhile
         DeviceSession.objects.filter(pk=session.pk).update(timer_ends_at=None)
         order_on(session.device, reason="rearm", wanted_by=outcome.wanted_by, until=session.ends_at)
+    else:
+        settlement.want_extensions(session, outcome.at)
+
+
+def _credit_gap(session: DeviceSession, outcome: RelayOutcome) -> None:
+    """A timer that was armed anew too late: the relay was off from the old one's end until this ON, and nobody looked.
+
+    The minutes stood still then. Only where the ON itself left after the old timer had run out: one that left before
+    reached a relay that was on, however late it is read back.
+    """
+    if session.timer_ends_at is not None:
+        return
+    covered_until = on_covered_until(session.device_id, before=outcome.command_id)
+    sent_at = RelayCommand.objects.values_list("last_sent_at", flat=True).get(pk=outcome.command_id)
+    if covered_until is None or sent_at is None or sent_at <= covered_until:
+        return
+    session.paused_at = covered_until
+    premature_off.came_back(session, outcome.on_since or outcome.at)
 
 
 def _power_back(session: DeviceSession, outcome: RelayOutcome) -> None:

@@ -48,8 +48,9 @@ def decide(session: DeviceSession, *, power_ok: bool, now: datetime, numbers: Nu
 
 
 def ends_plainly(session: DeviceSession, *, now: datetime, numbers: Numbers) -> bool:
-    """Nothing has happened to it but that its time is over."""
-    plain = session.state == State.RUNNING and session.paused_at is None and not session.reason
+    """Nothing has happened to it but that its time is over, and the relay's timer is known to have covered it."""
+    is_covered = session.timer_ends_at is not None
+    plain = session.state == State.RUNNING and session.paused_at is None and not session.reason and is_covered
     return plain and decide(session, power_ok=True, now=now, numbers=numbers) == Move(State.STOPPING)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
@@ -16,6 +16,7 @@ from devices.relays.commands import retry_now
 from hygate import audit, clock
 from hygate.due import wake
 from hygate.trying_again import made_again
+from sessions_app import extending, lengthening
 from sessions_app.models import DeviceSession, Payment
 from sessions_app.moves import POWERED, may_start, transition
 from sessions_app.rules import Move
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from hygate.models import User
 
 REFERENCE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+MOST_FREE_MINUTES = 60
 BEFORE_POWER = (State.GRACE, State.WAITING_FOR_POWER, State.STARTING)
 
 
@@ -35,9 +37,48 @@ def start_now(session: DeviceSession) -> bool:
         if fresh.state != State.GRACE:
             return False
         audit.write("start_now", actor="guest", session=fresh.pk, device=fresh.device_id)
-        power.lock_sites([fresh.device])
-        ok = may_start(fresh, now)
-        return transition(fresh, Move(State.STARTING if ok else State.WAITING_FOR_POWER), now=now, by="guest")
+        return _end_grace(fresh, now, "guest")
+
+    return _locked(session, move)
+
+
+def start_now_by_staff(session: DeviceSession, user: User, reason: str) -> bool:
+    """Staff ends the grace period, for a guest who stands beside the machine without a phone."""
+
+    def move(fresh: DeviceSession, now: datetime) -> bool:
+        if fresh.state != State.GRACE:
+            return False
+        _staff_acted("start_now", fresh, user, reason)
+        return _end_grace(fresh, now, actor(user))
+
+    return _locked(session, move)
+
+
+def _end_grace(fresh: DeviceSession, now: datetime, by: str) -> bool:
+    power.lock_sites([fresh.device])
+    ok = may_start(fresh, now)
+    return transition(fresh, Move(State.STARTING if ok else State.WAITING_FOR_POWER), now=now, by=by)
+
+
+def add_minutes(session: DeviceSession, user: User, reason: str, *, minutes: int, seen_s: int) -> bool:
+    """Give a running session ``minutes`` more, free of charge; the relay's timer is armed anew as for an extension.
+
+    ``seen_s`` is how many seconds the session had when the form was opened: a form is good for once. The settlement
+    spreads what is delivered over what was paid, so minutes given are the last to be used and move no money.
+    """
+    if not 1 <= minutes <= MOST_FREE_MINUTES:
+        return False
+
+    def move(fresh: DeviceSession, now: datetime) -> bool:
+        runs = fresh.state == State.RUNNING and fresh.paused_at is None
+        is_over = fresh.ends_at is None or fresh.ends_at <= now
+        if not runs or is_over or fresh.duration_s != seen_s or not extending.fits(fresh, minutes * 60):
+            return False
+        lengthening.lengthen(fresh, minutes * 60, now)
+        assert fresh.ends_at is not None
+        _staff_acted("minutes_added", fresh, user, reason, for_s=minutes * 60, ends_at=fresh.ends_at.isoformat())
+        lengthening.arm_anew(fresh, reason="minutes_added")
+        return True
 
     return _locked(session, move)
 
@@ -138,8 +179,8 @@ def actor(user: User) -> str:
     return f"user:{user.pk}"
 
 
-def _staff_acted(kind: str, session: DeviceSession, user: User, reason: str) -> None:
-    audit.write(kind, actor=actor(user), session=session.pk, device=session.device_id, reason=reason[:200])
+def _staff_acted(kind: str, session: DeviceSession, user: User, reason: str, **data: Any) -> None:
+    audit.write(kind, actor=actor(user), session=session.pk, device=session.device_id, reason=reason[:200], **data)
 
 
 def _locked(session: DeviceSession, move: Callable[[DeviceSession, datetime], bool]) -> bool:

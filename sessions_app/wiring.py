@@ -13,8 +13,10 @@ from devices.relays.outcomes import AboutToChange, RelayObserved, RelayOutcome
 from hygate import clock_watch
 from hygate.due import Queue, outcomes, register, wakeups
 from sessions_app import moves, power_events, premature_off, relay_events
-from sessions_app.models import DeviceSession, Payment, Refund, StripeWatch, WebhookEvent
+from sessions_app.mail import sending
+from sessions_app.models import DeviceSession, GuestMail, Payment, QueueEntry, Refund, StripeWatch, WebhookEvent
 from sessions_app.payments import acting, inbox, refunding, watching
+from sessions_app.queue import services as queue_services
 from sessions_app.states import LIVE, State
 
 LEASE_WATCH_S = 60.0
@@ -37,6 +39,15 @@ def connect() -> None:
     register(Payment, acting.advance, queue=Queue.MONEY, lease_s=lambda: numbers.lease_stripe_s, chunk=1)
     register(Refund, refunding.advance, queue=Queue.MONEY, lease_s=lambda: numbers.lease_stripe_s, chunk=1)
     register(WebhookEvent, inbox.advance, queue=Queue.MONEY, lease_s=lambda: numbers.lease_stripe_s, chunk=1)
+    # on the money worker: nothing that a line does may stand before an OFF
+    register(
+        QueueEntry,
+        queue_services.advance,
+        queue=Queue.MONEY,
+        lease_s=lambda: numbers.lease_other_s,
+        ahead=False,
+    )
+    register(GuestMail, sending.advance, queue=Queue.MONEY, lease_s=lambda: sending.LEASE_S, chunk=1, ahead=False)
     register(StripeWatch, watching.advance, queue=Queue.MONEY, lease_s=lambda: LEASE_WATCH_S, chunk=1)
     post_migrate.connect(_make_watch, dispatch_uid="stripe_watch")
     clock_watch.under_way_while(DeviceSession.objects.filter(state__in=LIVE).exists)

@@ -10,3 +10,4 @@ uv=$(command -v uv || true)
 pin="$uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url"
 $pin pyproject.toml -o requirements/run.txt
 $pin --extra dev pyproject.toml -o requirements/dev.txt
+$pin --extra dev --extra e2e pyproject.toml -o requirements/e2e.txt

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv and installs requirements/$1.txt (run or dev) into it. Every way to fail ends in one sentence.
+# Makes .venv and installs requirements/$1.txt (run, dev or e2e) into it. Every way to fail ends in one sentence.
 set -u
 what=${1:-run}
 need='Hygate needs Python 3.11 or newer with venv.
@@ -26,8 +26,8 @@ find_python() {
 }
 
 case $what in
-run | dev) ;;
-*) fail "tools/setup.sh takes run or dev, not $what." ;;
+run | dev | e2e) ;;
+*) fail "tools/setup.sh takes run, dev or e2e, not $what." ;;
 esac
 if ! { mkdir -p .venv && : >.venv/.writable && rm .venv/.writable; } 2>/dev/null; then
     fail "This folder cannot be written to: Hygate keeps its environment in .venv and its data in var here."
@@ -66,3 +66,12 @@ if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-in
 fi
 touch .venv/.ready-run
 [ "$what" = run ] || touch .venv/.ready-dev
+[ "$what" = e2e ] || exit 0
+command -v chromium >/dev/null || command -v google-chrome >/dev/null || {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
+        fail "The browser tests need Chromium: install it (Debian: sudo apt install chromium), then try again."
+    echo "Installing Chromium ..."
+    { apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }; } \
+        >.venv/install-chromium.log 2>&1 || fail "Chromium could not be installed; .venv/install-chromium.log has all of it."
+}
+touch .venv/.ready-e2e

@@ -44,6 +44,16 @@ def headroom(device: Device, now: datetime, *, session: int | None = None) -> He
     return NOT_CONFIGURED if power is None else _ask(power, device, now, session)
 
 
+def goes_on(device: Device, now: datetime, *, session: int) -> Headroom:
+    """Whether the site can go on carrying ``device``, which is on for ``session``: for as long as nobody knows, so what
+    it draws already is there, and only what it may still draw beyond that has to be. Fails closed as ``headroom`` does.
+    """
+    if not device.is_high_power:
+        return NOT_NEEDED
+    power = site.power_of(device.location_id)
+    return NOT_CONFIGURED if power is None else _ask(power, device, now, session, is_on=True)
+
+
 def lock_sites(devices: Iterable[Device]) -> None:
     """Lock the sites whose watts are about to be asked for and promised, in one order, until the transaction ends."""
     assert transaction.get_connection().in_atomic_block, "watts are promised inside the mover's transaction"
@@ -53,12 +63,18 @@ def lock_sites(devices: Iterable[Device]) -> None:
         list(rows.values_list("pk"))
 
 
-def _ask(power: SitePower, device: Device, now: datetime, session: int | None) -> Headroom:
+def _ask(power: SitePower, device: Device, now: datetime, session: int | None, *, is_on: bool = False) -> Headroom:
     promises = site.open_promises(device.location_id)
     asking = next((one for one in promises if session is not None and one.session == session), None)
-    here = site.site_of(power, now)
+    apart = site.apart_at(device.location_id, device.apart_group) if device.apart_group else site.NONE_APART
+    here = site.site_of(power, now, apart)
     room = here.headroom(site.reservations(promises, now, asking=asking), now)
-    answer = rule.can_carry(room, device.rated_w or 0, site.device_phases(device), device.name)
+    phases = site.device_phases(device)
+    watts: float = device.rated_w or 0
+    if is_on and asking is not None and room.measured_at is not None:
+        unseen_w = site.reservations([asking], now)[0].unseen_w(room.measured_at, here.limits.max_age_seen)
+        watts = max(1.0, unseen_w)
+    answer = rule.can_carry(room, watts, phases, str(device.pk), names=apart.names)
     return Headroom(True, "") if answer.ok else Headroom(False, answer.sentence, str(answer.no or ""))
 
 
@@ -110,7 +126,7 @@ def release(session: int, now: datetime) -> None:
 def place_in_queue(session: int) -> int | None:
     """1 for whoever is served next; None for a session that does not wait."""
     mine = _open(session).filter(waiting_since__isnull=False).select_related("device").first()
-    return None if mine is None else site.ahead_of(mine) + 1
+    return None if mine is None else site.place_in_queue(mine)
 
 
 def _open(session: int) -> QuerySet[Promise]:

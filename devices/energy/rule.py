@@ -12,7 +12,7 @@ It fails closed: what is missing, old or impossible is a "no", never a zero that
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -33,7 +33,7 @@ from devices.energy.terms import (
     promised_w,
     shares_w,
 )
-from devices.energy.trust import No, Refusal, distrust, is_possible, phases_disagree
+from devices.energy.trust import No, Refusal, impossible, is_possible, missing_or_old, phases_disagree
 
 __all__ = [
     "Answer",
@@ -153,16 +153,19 @@ def headroom(  # noqa: PLR0917 - the six things that decide, in the order in whi
     return _given(_room(reading, limits, policy), limits, promised, policy, measured_at)
 
 
-def can_carry(room: Headroom, watts: float, phases: Phases, device: str = "") -> Answer:
+def can_carry(
+    room: Headroom, watts: float, phases: Phases, device: str = "", *, names: Mapping[str, str] | None = None
+) -> Answer:
     """Whether a load fits into ``room``: in all, on its phase (a three-phase load by thirds, an unknown one on the
-    worst), and beside those that already run."""
+    worst), and beside those that already run. ``names``: what people call the devices."""
     if room.no is not None:
         return Answer(False, room.no, room.sentence)
     if not math.isfinite(watts) or watts <= 0:
         return Answer(False, No.NOT_CONFIGURED, "The device's rated power is not known.")
     rivals = {other for group in room.apart if device and device in group for other in group & room.running} - {device}
     if rivals:
-        return Answer(False, No.TOGETHER, f"It may not run together with {', '.join(sorted(rivals))}.")
+        called = sorted((names or {}).get(rival, rival) for rival in rivals)
+        return Answer(False, No.TOGETHER, f"It may not run together with {', '.join(called)}.")
     if watts > room.total_w:
         return Answer(False, No.TOO_LITTLE, f"It needs {watts:.0f} W; the site can give {room.total_w} W now.")
     for number, share in enumerate(shares_w(watts, phases, len(room.phases_w))):
@@ -228,7 +231,8 @@ def _refusal(
     unset = _not_configured(reading, limits)
     if unset is not None:
         return unset
-    wrong = distrust(reading, _needed(reading, limits, policy), limits, now)
+    needed = _needed(reading, limits, policy)
+    wrong = impossible(reading, limits) or _no_battery(reading, needed) or missing_or_old(reading, needed, limits, now)
     if wrong is not None:
         return wrong
     if not all(is_possible(Field.LOAD, one.watts, limits.plausible_w) and one.watts >= 0 for one in promises):
@@ -267,6 +271,16 @@ def _needed(reading: Reading, limits: Limits, policy: Policy) -> set[Field]:
         needed |= {*STATES, *(told - BATTERY_CAUTIONS)}
     of_battery = (_needed_on_grid if on_grid(reading, limits) else _needed_off_grid)(limits, policy)
     return needed | of_battery | (told & BATTERY_CAUTIONS if Field.SOC in of_battery else set())
+
+
+def _no_battery(reading: Reading, needed: set[Field]) -> Refusal | None:
+    """A policy that counts on a battery, or on sun that is not out of one, where nothing is told of any: it cannot be
+    known that there is none, so the answer is no until the policy or the source is another one."""
+    if Field.SOC not in needed or reading[Field.SOC] is not None or reading[Field.BATTERY_CHARGE] is not None:
+        return None
+    return Refusal(
+        No.MISSING, "The policy needs to know the battery, and the energy source tells of none: change one of the two."
+    )
 
 
 def _needed_on_grid(limits: Limits, policy: Policy) -> set[Field]:

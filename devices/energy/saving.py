@@ -39,7 +39,7 @@ def change_source(source: EnergySource, *, columns: dict[str, Any], secrets: dic
     with transaction.atomic():
         fresh = EnergySource.objects.select_for_update(of=("self",)).get(pk=source.pk)
         news = {name: value for name, value in columns.items() if getattr(fresh, name) != value}
-        named = sorted({*news, *_filled(secrets)})
+        named, told = sorted({*news, *_filled(secrets)}), audit.change(fresh, news)
         if _filled(secrets):
             news["secrets"] = json.dumps(known_secrets(fresh) | _filled(secrets))
         if PLANT & set(news):
@@ -51,7 +51,7 @@ def change_source(source: EnergySource, *, columns: dict[str, Any], secrets: dic
         for column, value in news.items():
             setattr(fresh, column, value)
         fresh.save(update_fields=list(news))
-        audit.write("energy_source_edited", actor=by, source=fresh.pk, changed=named)
+        audit.write("energy_source_edited", actor=by, source=fresh.pk, **told | {"changed": named})
     return named
 
 

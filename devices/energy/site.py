@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from django.db.models import Q
+from django.db.models import QuerySet
 
 from devices.energy import rule
 from devices.energy.models import EnergySource, LatestReading, Promise, Sign, SitePower
@@ -27,9 +27,78 @@ from devices.energy.terms import (
     promised_w,
 )
 from devices.models import Device
+from hygate.prepared import Prepared
 
 OWN_WATTS_AGE = timedelta(seconds=100)
 """A relay tells its cloud a change at once and repeats itself each minute; we read that each half minute."""
+
+
+class OpenPromise(NamedTuple):
+    """A promise that is not released, with what of its device decides about watts: one narrow row for each.
+
+    ``must_be_off_since`` and ``off_confirmed_at`` are the device's: since its last ON its OFF is wanted, or proven.
+    """
+
+    pk: int
+    session: int
+    device_id: int
+    watts: int
+    reserve_w: int | None
+    reserve_after_s: int | None
+    made_at: datetime
+    waiting_since: datetime | None
+    started_at: datetime | None
+    switched_at: datetime | None
+    paused_at: datetime | None
+    device_name: str
+    phases: str
+    priority: int
+    may_pause: bool
+    min_on_s: int
+    min_off_s: int
+    own_watts: int | None
+    reading_at: datetime | None
+    must_be_off_since: datetime | None
+    off_confirmed_at: datetime | None
+
+    @property
+    def is_going_off(self) -> bool:
+        """Its session is over but for the proof that the relay is off: pausing it would give nothing more."""
+        return self.must_be_off_since is not None or self.off_confirmed_at is not None
+
+
+OF_THE_DEVICE = {"device_name": "name", "own_watts": "watts"} | {
+    name: name
+    for name in (
+        "phases",
+        "priority",
+        "may_pause",
+        "min_on_s",
+        "min_off_s",
+        "reading_at",
+        "must_be_off_since",
+        "off_confirmed_at",
+    )
+}
+
+
+def _open_rows(location: int) -> QuerySet[Promise, tuple[Any, ...]]:
+    names = [f"device__{OF_THE_DEVICE[name]}" if name in OF_THE_DEVICE else name for name in OpenPromise._fields]
+    return Promise.objects.filter(released_at__isnull=True, device__location=location).order_by().values_list(*names)
+
+
+_OPEN = Prepared(_open_rows, location=int)
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Who may not run beside whom: groups of device ids, as the rule takes them, and the devices' names by id."""
+
+    groups: tuple[frozenset[str], ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+NONE_APART = Apart()
 
 
 @dataclass(frozen=True)
@@ -79,10 +148,10 @@ class Site:
         return rule.overload(self.reading, self.limits, self.policy, self.sign, now, cloud_only=self.cloud_only)
 
 
-def site_of(power: SitePower, now: datetime) -> Site:
-    """The site as it stands now, on the best of its sources."""
+def site_of(power: SitePower, now: datetime, apart: Apart = NONE_APART) -> Site:
+    """The site as it stands now, on the best of its sources; ``apart`` where somebody in a group is asked about."""
     source, reading = best_source(power.location_id, now)
-    return Site(power, source, reading, limits_of(power, source), policy_of(power))
+    return Site(power, source, reading, limits_of(power, source), policy_of(power, apart))
 
 
 def best_source(location_id: int, now: datetime) -> tuple[EnergySource | None, Reading]:
@@ -140,20 +209,29 @@ def limits_of(power: SitePower, source: EnergySource | None) -> Limits:
     return replace(limits, told=told)
 
 
-def policy_of(power: SitePower) -> Policy:
-    zone = ZoneInfo(power.location.timezone)
+def apart_at(location_id: int, group: str = "") -> Apart:
+    """The groups of a Location, or just one of them. By id: two devices may well have the same name."""
+    rows = Device.objects.filter(location=location_id).exclude(apart_group="").order_by()
+    if group:
+        rows = rows.filter(apart_group=group)
     groups: dict[str, set[str]] = defaultdict(set)
-    for name, group in power.location.devices.exclude(apart_group="").values_list("name", "apart_group"):
-        groups[group].add(name)
+    names = {}
+    for pk, name, its_group in rows.values_list("pk", "name", "apart_group"):
+        groups[its_group].add(str(pk))
+        names[str(pk)] = name
+    return Apart(tuple(frozenset(ids) for ids in groups.values() if len(ids) > 1), names)
+
+
+def policy_of(power: SitePower, apart: Apart = NONE_APART) -> Policy:
     return Policy(
         supply=Supply(power.supply),
         import_cap_w=power.import_cap_w,
         battery_may_help=power.battery_may_help,
         windows=tuple(map(window_of, power.windows)),
-        zone=zone,
+        zone=ZoneInfo(power.location.timezone),
         min_soc_pct=power.min_soc_pct,
         min_surplus_w=power.min_surplus_w,
-        apart=tuple(frozenset(names) for names in groups.values() if len(names) > 1),
+        apart=apart.groups,
     )
 
 
@@ -170,66 +248,64 @@ def window_of(stored_window: dict[str, Any]) -> Window:
 # -- what was promised
 
 
-def open_promises(location_id: int) -> list[Promise]:
-    return list(Promise.objects.filter(released_at__isnull=True, device__location=location_id).select_related("device"))
+def open_promises(location_id: int) -> list[OpenPromise]:
+    return list(map(OpenPromise._make, _OPEN.rows(location=location_id)))
 
 
-def reservations(promises: Sequence[Promise], now: datetime, *, asking: Promise | None = None) -> list[Reservation]:
+def reservations(
+    promises: Sequence[OpenPromise], now: datetime, *, asking: OpenPromise | None = None
+) -> list[Reservation]:
     """What counts against whoever asks: every promise, but of those who wait only the ones ahead in the queue, and
     those who stand still not against each other: which of them goes on is chosen before anyone asks."""
     counted = [one for one in promises if asking is None or (one.pk != asking.pk and _counts(one, asking))]
     return [_reservation(one, now) for one in counted]
 
 
-def rank(promise: Promise) -> tuple[int, datetime, int]:
+def rank(promise: OpenPromise) -> tuple[int, datetime, int]:
     """The queue's order: the device's priority (a small number is served first), then who has waited longest."""
-    return (promise.device.priority, promise.waiting_since or promise.made_at, promise.pk)
+    return (promise.priority, promise.waiting_since or promise.made_at, promise.pk)
 
 
-def _counts(other: Promise, asking: Promise) -> bool:
+def _counts(other: OpenPromise, asking: OpenPromise) -> bool:
     if asking.paused_at is not None and stands_still(other):
         return False
     return other.waiting_since is None or (asking.waiting_since is not None and rank(other) < rank(asking))
 
 
-def stands_still(promise: Promise) -> bool:
+def stands_still(promise: OpenPromise) -> bool:
     """Paused, and its way back has not begun."""
     return promise.paused_at is not None and (promise.switched_at is None or promise.switched_at <= promise.paused_at)
 
 
-def _reservation(promise: Promise, now: datetime) -> Reservation:
-    device = promise.device
+def _reservation(promise: OpenPromise, now: datetime) -> Reservation:
     after = timedelta(seconds=promise.reserve_after_s) if promise.reserve_after_s is not None else None
     watts = promised_w(promise.watts, promise.started_at, now, reserve_w=promise.reserve_w, reserve_after=after)
     measures = promise.paused_at is None and measured_since_switched(promise)
     return Reservation(
-        phases=Phases(device.phases),
+        phases=Phases(promise.phases),
         watts=watts,
-        seen_w=device.watts if measures else None,
-        seen_at=device.reading_at if measures else None,
-        device=device.name,
+        seen_w=promise.own_watts if measures else None,
+        seen_at=promise.reading_at if measures else None,
+        device=str(promise.device_id),
     )
 
 
-def measured_since_switched(promise: Promise) -> bool:
+def measured_since_switched(promise: OpenPromise) -> bool:
     """Whether the device's own watts are of the time since its relay was last confirmed on: what it drew before a
     pause, or for the guest before, is not in the meter any more."""
-    device = promise.device
-    if promise.started_at is None or device.watts is None or device.reading_at is None:
+    if promise.started_at is None or promise.own_watts is None or promise.reading_at is None:
         return False
-    return device.reading_at >= max(promise.started_at, promise.switched_at or promise.started_at)
+    return promise.reading_at >= max(promise.started_at, promise.switched_at or promise.started_at)
 
 
 def power_of(location_id: int) -> SitePower | None:
     return SitePower.objects.select_related("location").filter(location=location_id).first()
 
 
-def ahead_of(promise: Promise) -> int:
-    """How many wait before this one in its Location's queue."""
-    waiting = Promise.objects.filter(
-        Q(waiting_since__isnull=False), released_at__isnull=True, device__location=promise.device.location_id
-    ).select_related("device")
-    return sum(1 for one in waiting if one.pk != promise.pk and rank(one) < rank(promise))
+def place_in_queue(promise: Promise) -> int | None:
+    """1 for whoever is served next at the Location of this one's device; None for who does not wait."""
+    waiting = [one for one in open_promises(promise.device.location_id) if one.waiting_since is not None]
+    return next((place for place, one in enumerate(sorted(waiting, key=rank), 1) if one.pk == promise.pk), None)
 
 
 def device_phases(device: Device) -> Phases:

@@ -71,14 +71,16 @@ class Refusal:
     sentence: str
 
 
-def distrust(reading: Reading, needed: Iterable[Field], limits: Limits, now: datetime) -> Refusal | None:
-    """The first thing that is wrong with the ``needed`` fields; every other field that is there has to be possible too.
-
-    A source that says one impossible thing is not believed in the rest.
-    """
+def impossible(reading: Reading, limits: Limits) -> Refusal | None:
+    """The first thing that cannot be. A source that says one impossible thing is not believed in the rest."""
     for name, measured in reading.fields.items():
         if not is_possible(name, measured.value, limits.plausible_w):
             return Refusal(No.IMPLAUSIBLE, f"The energy source says {_words(name)} {measured.value}: that cannot be.")
+    return None
+
+
+def missing_or_old(reading: Reading, needed: Iterable[Field], limits: Limits, now: datetime) -> Refusal | None:
+    """The first thing that is wrong with the ``needed`` fields."""
     for name in needed:
         wrong = _missing_or_old(reading, name, limits, now)
         if wrong is not None:

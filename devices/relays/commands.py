@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Case, F, Q, When
 from django.db.models.functions import Least
 
-from devices.models import Device, RelayCommand, ShellyAccount
+from devices.models import Device, RelayAttempt, RelayCommand, ShellyAccount
 from devices.relays import telling
 from devices.relays.models import OPEN, CommandState
 from devices.relays.rules import LATE_ON_S
@@ -101,6 +101,19 @@ def last_on_sent_at(device_id: int) -> datetime | None:
     """When an ON last left for this relay, whatever became of it."""
     sent = RelayCommand.objects.filter(device_id=device_id, on=True, last_sent_at__isnull=False)
     return sent.order_by("-id").values_list("last_sent_at", flat=True).first()
+
+
+def on_covered_until(device_id: int, *, before: int | None = None) -> datetime | None:
+    """Until when the timer of the last ON that was read back keeps the relay on, counted from its sending.
+
+    ``before``: only commands older than that one. Null where no ON was ever read back.
+    """
+    proven = RelayCommand.objects.filter(device_id=device_id, on=True, state=CommandState.CONFIRMED)
+    if before is not None:
+        proven = proven.filter(pk__lt=before)
+    tries = RelayAttempt.objects.filter(command=proven.order_by("-id").first(), timer_s__isnull=False)
+    last = tries.order_by("-id").first()
+    return last.sent_at + timedelta(seconds=last.timer_s or 0) if last is not None else None
 
 
 def retry_now(device: Device) -> bool:

@@ -26,6 +26,10 @@ RE_ON = "re_on"
 """The reason of an ON for a relay that went off by itself: whoever wants it counts, so it is accepted only once."""
 
 
+PULSE = "pulse"
+"""The reason of an ON that tests a relay in maintenance: sent once, with the shortest timer, and never repeated."""
+
+
 class RelayCommand(models.Model):
     """One wish for one relay, written before anything is sent: the audit's intent.
 

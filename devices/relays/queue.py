@@ -31,8 +31,14 @@ from hygate.due import Claim, released, still_mine
 DRAIN_S = 20.0
 HOLD_S = 1.2
 TOGETHER_S = 0.1
+LEFT_S, BEHIND_S = 0.1, 0.4
+"""Outcomes are written once nothing has left this process for so long, but never more than so long after the answer."""
 log = structlog.get_logger(__name__)
 _pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="shelly")
+_running: set[int] = set()
+"""The drains of this process, by their ids."""
+_last_left = -LEFT_S
+"""When a request last left this process, by the monotonic clock. Written by many threads: any of the last will do."""
 
 
 def advance(claims: Sequence[Claim]) -> None:
@@ -47,6 +53,13 @@ class _Drain:
     flying: dict[Future[Answer], Request] = field(default_factory=dict)
 
     def run(self) -> None:
+        _running.add(id(self))
+        try:
+            self._run()
+        finally:
+            _running.discard(id(self))
+
+    def _run(self) -> None:
         stop_at = time.monotonic() + DRAIN_S
         ready = [one.pk for one in self.claims]
         while ready or self.asleep or self.flying:
@@ -65,12 +78,15 @@ class _Drain:
         with_lease = self._renew(accounts, now)
         with transaction.atomic():
             steps: list[tuple[ShellyAccount, Step]] = []
-            for account, commands, off_at in _work_of(with_lease, now):
+            work = _work_of(with_lease, now)
+            for account, commands, off_at in work:
                 step = next_step(account, commands, off_at, now, settings.NUMBERS)
                 if isinstance(step, Step) and not last:
                     steps.append((account, step))
             requests = [one for one in sending.prepare_all(steps, now) if one is not None]
+        results.give_up_late((one for _, commands, _ in work for one in commands), now)
         for request in requests:
+            _leaves()
             self.flying[_pool.submit(calls.perform, request)] = request
         busy = {request.account_id for request in requests}
         idle = [account.pk for account in with_lease if account.pk not in busy]
@@ -112,7 +128,8 @@ class _Drain:
     def _landed(self) -> list[tuple[Request, Answer]]:
         """Wait for answers or the next gap's end; answers that come soon after the first are taken together.
 
-        Writing outcomes one by one would take the processor from the requests that still have to leave.
+        Writing outcomes one by one would take the processor from the requests that still have to leave, also from those
+        of other chunks: switching off comes before writing down that it was done.
         """
         if not self.flying:
             clock.sleep(self._next_wake_s())
@@ -120,6 +137,8 @@ class _Drain:
         done, _ = wait(self.flying, timeout=self._next_wake_s() if self.asleep else None, return_when=FIRST_COMPLETED)
         if done and len(self.flying) > len(done):
             done, _ = wait(self.flying, timeout=TOGETHER_S)
+        if done:
+            _let_others_leave()
         return [(self.flying.pop(future), future.result()) for future in done]
 
     def _next_wake_s(self) -> float:
@@ -152,6 +171,20 @@ class _Drain:
         for pk in ready:
             del self.asleep[pk]
         return ready
+
+
+def _leaves() -> None:
+    global _last_left
+    _last_left = time.monotonic()
+
+
+def _let_others_leave() -> None:
+    """Where others send too: a drain that is alone has nobody to let go first."""
+    if len(_running) < 2:
+        return
+    until = time.monotonic() + BEHIND_S
+    while (now := time.monotonic()) < until and now < _last_left + LEFT_S:
+        time.sleep(min(until, _last_left + LEFT_S) - now)
 
 
 def _write(landed: Sequence[tuple[Request, Answer]], now: datetime) -> None:

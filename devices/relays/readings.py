@@ -91,6 +91,7 @@ def _changes(
         "reading_mark": mark,
         "output": reading.output,
         "watts": None if reading.watts is None else max(0, round(reading.watts)),
+        "energy_wh": None if reading.energy_wh is None else max(0.0, reading.energy_wh),
     }
 
 

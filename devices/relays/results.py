@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 
 from devices.models import Device, RelayAttempt, RelayCommand
 from devices.relays import found, readings, rules, telling
 from devices.relays.blocking import Blocked, block
 from devices.relays.calls import Answer, Request
 from devices.relays.circuit import is_answer
-from devices.relays.commands import session_of
-from devices.relays.models import RE_ON, AttemptOutcome, CommandState
+from devices.relays.commands import accounts_hurried_last, session_of
+from devices.relays.models import PULSE, AttemptOutcome, CommandState
 from devices.relays.outcomes import AboutToChange, RelayOutcome
 from devices.shelly.errors import (
     BadRequest,
@@ -33,6 +34,7 @@ from hygate import audit
 from hygate.due import outcomes
 
 MOST_ANSWER = 300
+TOO_LATE = "too_late"
 NO_REPETITION_HELPS = {
     NoTimer.name: Blocked.NO_TIMER,
     WrongChannel.name: Blocked.NOT_AS_SET_UP,
@@ -86,6 +88,18 @@ def record(landed: Sequence[tuple[Request, Answer]], now: datetime) -> None:
         else:
             _sent(command, request, answer, now)
         telling.watch_off(command, now)
+
+
+def give_up_late(commands: Iterable[RelayCommand], now: datetime) -> None:
+    """A pulse that could not leave in time is over, and its OFF follows; any other ON is watched by who wanted it."""
+    waiting = [one for one in commands if one.reason == PULSE and one.state == CommandState.QUEUED]
+    late = [one.pk for one in waiting if one.give_up_at is not None and one.give_up_at <= now]
+    if not late:
+        return
+    with transaction.atomic(), accounts_hurried_last():
+        rows = RelayCommand.objects.select_for_update(of=("self",)).select_related("device").filter(pk__in=late)
+        for command in rows.filter(state=CommandState.QUEUED).order_by("device_id"):
+            _give_up(command, TOO_LATE, now)
 
 
 def _is_reading(request: Request, answer: Answer) -> bool:
@@ -158,10 +172,10 @@ def _read_back(command: RelayCommand, request: Request, answer: Answer, now: dat
         _move(command, CommandState.ACCEPTED, next_at=now, last_error=answer.error.name)
         return
     again_at = rules.next_read(command, now)
-    if again_at is not None and not _off_goes_blind(command, answer.error):
+    if again_at is not None and not _off_goes_blind(command, answer.error) and not _off_was_lost(command, reading):
         _move(command, CommandState.ACCEPTED, next_at=again_at)
         return
-    if command.reason == RE_ON and command.accepted_at is not None:
+    if rules.is_used_up(command):
         _give_up(command, NotConfirmed.name, now)
         return
     then = rules.next_try(command, now, settings.NUMBERS)
@@ -178,6 +192,14 @@ def _read_back(command: RelayCommand, request: Request, answer: Answer, now: dat
 def _off_goes_blind(command: RelayCommand, error: ShellyError | None) -> bool:
     """An OFF that cannot be read back is sent again instead: once too often harms nobody, ten seconds later may."""
     return not command.on and error is not None and not isinstance(error, RateLimited)
+
+
+def _off_was_lost(command: RelayCommand, reading: ChannelReading | None) -> bool:
+    """An OFF that nobody accepted and whose relay reads on goes again; one that was accepted may just show late."""
+    if command.on or reading is None or not reading.output:
+        return False
+    sent_at = command.last_sent_at
+    return command.accepted_at is None or (sent_at is not None and command.accepted_at < sent_at)
 
 
 def _armed_s(command: RelayCommand) -> int | None:

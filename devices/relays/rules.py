@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from devices.relays.models import RE_ON, RelayCommand
-from devices.shelly.errors import BadKey, NoSuchRoute, NoTimer, RateLimited, ShellyError
+from devices.relays.models import PULSE, RE_ON, RelayCommand
+from devices.shelly.errors import BadKey, CommandFailed, NoSuchRoute, NoTimer, RateLimited, ShellyError
 from devices.shelly.payload import ChannelReading
 from hygate.numbers import Numbers
 
@@ -16,6 +16,8 @@ READS_BEFORE_DOUBT = 3
 READ_BACKOFF_S = (0.0, 1.5, 3.0)
 LATE_ON_S = 5
 """How long after its time-out an ON in flight may still act."""
+PULSE_MARGIN_S = 5
+"""What a pulse's timer adds: long enough for one reading to see it on, short beside somebody at an open machine."""
 
 
 def timer_s(command: RelayCommand, now: datetime, numbers: Numbers) -> int | None:
@@ -26,7 +28,8 @@ def timer_s(command: RelayCommand, now: datetime, numbers: Numbers) -> int | Non
         left_s = max(0.0, (command.on_until - now).total_seconds())
     else:
         left_s = float(command.on_for_s or 0)
-    return math.ceil(left_s) + numbers.timer_margin_s
+    margin_s = min(PULSE_MARGIN_S, numbers.timer_margin_s) if command.reason == PULSE else numbers.timer_margin_s
+    return math.ceil(left_s) + margin_s
 
 
 class Stale(ShellyError):
@@ -65,7 +68,8 @@ def after_error(command: RelayCommand, error: ShellyError, now: datetime, number
     """What follows a failed attempt: another in the round, the next round, a read, or the end.
 
     A rate limit is the account's trouble and a process that stood still is ours: neither costs a place in the round. An
-    OFF is never given up.
+    OFF is never given up, and one that the device itself failed is sent again without a reading first: once too often
+    harms nobody, and readings wait until nothing is left to send.
     A server without v2 is asked by v1 at once, where OFF has a way and ON has none that is safe.
     """
     if isinstance(error, RateLimited | Stale):
@@ -76,9 +80,16 @@ def after_error(command: RelayCommand, error: ShellyError, now: datetime, number
         return Retry(now, command.in_round, command.rounds)
     if command.on and (not error.retryable or isinstance(error, BadKey)):
         return GiveUp(error.name)
-    if error.acted == "unknown":
+    if error.acted == "unknown" and (command.on or not isinstance(error, CommandFailed)):
         return Retry(now, command.in_round, command.rounds, read_first=True)
+    if command.reason == PULSE:
+        return GiveUp(error.name)
     return next_try(command, now, numbers)
+
+
+def is_used_up(command: RelayCommand) -> bool:
+    """Whether an ON that its readings did not prove is not to be sent again: a pulse, and a re-ON once accepted."""
+    return command.reason == PULSE or (command.reason == RE_ON and command.accepted_at is not None)
 
 
 def goes_by_v1(command: RelayCommand) -> bool:

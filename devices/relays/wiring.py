@@ -5,10 +5,11 @@ from __future__ import annotations
 from django.conf import settings
 
 from devices.models import ShellyAccount
-from devices.relays import queue
+from devices.relays import pulse, queue
 from devices.relays.models import OPEN, RelayCommand
+from devices.relays.outcomes import RelayOutcome
 from hygate import clock_watch
-from hygate.due import Queue, register
+from hygate.due import Queue, outcomes, register
 
 
 def connect() -> None:
@@ -20,4 +21,5 @@ def connect() -> None:
         ahead=False,
         never_quarantine=lambda _account: True,
     )
+    outcomes.register(RelayOutcome, pulse.on_relay_outcome)
     clock_watch.under_way_while(RelayCommand.objects.filter(state__in=OPEN).exists)

@@ -28,7 +28,7 @@ from devices.shelly.errors import (
 )
 from devices.shelly.payload import parse_all_status, parse_device_list, parse_power_up, parse_v2_get
 from devices.shelly.readings import DeviceStatus, ListedDevice, Skipped, Target, as_object
-from devices.shelly.wire import is_over, shared_client, within
+from devices.shelly.wire import is_over, own_client, within
 from hygate import clock_witness
 
 __all__ = ["DeviceStatus", "ListedDevice", "ShellyCloud", "Target"]
@@ -66,7 +66,7 @@ class ShellyCloud:
         self._auth_key = auth_key
         self._command_timeout_s = command_timeout_s
         self._read_timeout_s = read_timeout_s
-        self._client = client or shared_client()
+        self._client = client or own_client()
         self.last_latency_s: float | None = None
         self.server_time_offset_s: float | None = None
 

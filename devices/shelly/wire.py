@@ -1,4 +1,4 @@
-"""The way to the cloud: one HTTP client per process, and requests that end when their time is over.
+"""The way to the cloud: one HTTP client per thread, and requests that end when their time is over.
 
 httpx's time-outs count each read anew, so a server that sends one byte per second is never late, and the look-up of a
 name has no limit at all. Here one deadline rules the whole exchange: look-up, connection, TLS, sending, every read.
@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import httpcore
@@ -28,7 +29,7 @@ from django.conf import settings
 from devices.shelly.errors import AddressRefused, HostUnknown
 from devices.shelly.server_url import check_connection
 
-CONNECTIONS_MAX = 100
+CONNECTIONS_MAX = 4
 KEEPALIVE_S = 15.0
 ADDRESSES_MAX = 4
 
@@ -152,13 +153,19 @@ def _is_address(host: str) -> bool:
     return True
 
 
+@cache
+def authorities() -> ssl.SSLContext:
+    """Reading them takes tens of milliseconds: once for all threads, and by a worker before its first call."""
+    return httpx.create_ssl_context()
+
+
 class DeadlineTransport(httpx.HTTPTransport):
     """httpx's own transport over a pool whose connections obey the deadline. No retries, no proxies from outside."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(verify=authorities())
         self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+            ssl_context=authorities(),
             max_connections=CONNECTIONS_MAX,
             max_keepalive_connections=CONNECTIONS_MAX,
             keepalive_expiry=KEEPALIVE_S,
@@ -166,16 +173,18 @@ class DeadlineTransport(httpx.HTTPTransport):
         )
 
 
-_clients: dict[int, httpx.Client] = {}
-_clients_lock = threading.Lock()
+_mine = threading.local()
 
 
-def shared_client() -> httpx.Client:
-    """The one client of this process (a forked child gets its own). Never follows redirects."""
-    with _clients_lock:
-        client = _clients.get(os.getpid())
-        if client is None or client.is_closed:
-            headers = {"User-Agent": "hygate", "Accept": "application/json", "Accept-Encoding": "identity"}
-            client = httpx.Client(transport=DeadlineTransport(), follow_redirects=False, headers=headers)
-            _clients[os.getpid()] = client
-        return client
+def own_client() -> httpx.Client:
+    """This thread's client (a forked child gets its own). Never follows redirects.
+
+    One for each thread, because a pool looks at all of its connections, once for every request that comes and goes:
+    with sixty-four calls side by side that took longer than the calls.
+    """
+    client: httpx.Client | None = getattr(_mine, "client", None)
+    if client is None or client.is_closed or _mine.pid != os.getpid():
+        headers = {"User-Agent": "hygate", "Accept": "application/json", "Accept-Encoding": "identity"}
+        client = httpx.Client(transport=DeadlineTransport(), follow_redirects=False, headers=headers)
+        _mine.client, _mine.pid = client, os.getpid()
+    return client

@@ -46,10 +46,11 @@ def simulators(place: Place, ports: Ports) -> list[Program]:
     shelly = ("--port", str(ports.shelly), "--state", str(place.shelly_state))
     stripe = ("--port", str(ports.stripe), "--state", str(place.stripe_state))
     plant = ("--port", str(ports.sigenergy), "--modbus-port", str(ports.modbus), "--mqtt-port", str(ports.mqtt))
+    wired = ("--relays", f"http://{HOST}:{ports.shelly}")
     return [
         Program("shelly", manage("simulate", "shelly", *shelly), service=True),
         Program("stripe", manage("simulate", "stripe", *stripe), service=True),
-        Program("sigenergy", manage("simulate", "sigenergy", *plant), service=True),
+        Program("sigenergy", manage("simulate", "sigenergy", *plant, *wired), service=True),
         Program("renogy", manage("simulate", "renogy", "--port", str(ports.renogy)), service=True),
     ]
 

@@ -59,9 +59,9 @@ WASHING = (
     Plan("Short, 30 min", 1800, 220, description="Lightly worn, 30 °C"),
 )
 DRYING = (Plan("Dry, 45 min", 2700, 250, extendable=True), Plan("Extra dry, 75 min", 4500, 390))
-CHARGING = (Plan("Charge, 2 h", 7200, 900, extendable=True), Plan("Charge, 4 h", 14400, 1700))
+CHARGING = (Plan("Charge", 7200, 900, extendable=True), Plan("Long charge", 14400, 1700))
 HEATING = (Plan("Sauna, 90 min", 5400, 1200, grace_s=60, extendable=True),)
-CAMPING = (Plan("Power, 3 h", 10800, 150, grace_s=60), Plan("Power, 24 h", 86400, 650, grace_s=60))
+CAMPING = (Plan("Power", 10800, 150, grace_s=60), Plan("Power, day and night", 86400, 650, grace_s=60))
 
 LAUNDRY, SAUNA, EV, PITCH = "34987a10c4d0", "34945410c025", "a4cf1210c001", "e86bea10c070"
 MACHINES = (

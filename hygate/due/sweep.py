@@ -17,13 +17,15 @@ from hygate import alerts, clock, clock_watch, sealing
 from hygate.due.claims import Claim, claim, hand_back
 from hygate.due.registry import Handler, Queue, handler_for, handlers
 from hygate.due.running import run
-from hygate.due.wakeups import run_here_with
+from hygate.due.wakeups import run_here_with, take_here_with
 from hygate.models import Heartbeat, Severity
 
 BATCH = 200
 MOST_BATCHES = 10
 TOGETHER_S = 0.05
 WORKER_BEAT_S = 5.0
+THREADS, AT_ONCE = 16, 12
+"""Of a worker's own threads for a queue, so many may be busy with wake-ups: the others are there for its sweep."""
 HEARTBEAT = "sweep"
 """Written by the sweep that beat starts; the fallback's own sweeps do not count as it."""
 SILENT_S = 30
@@ -111,10 +113,15 @@ class FallbackSweep:
 
     So a dead beat, a dead broker or a dead clock worker cost a few seconds, and never a session. Each queue has threads
     of its own here too: a Stripe that hangs holds up no relay.
+
+    They also take the wake-ups of the worker's own queues (``name``: those, with commas): what a chunk makes due goes
+    on here, without the way over the broker and back.
     """
 
-    def __init__(self, name: str, threads: int = 8) -> None:
+    def __init__(self, name: str, threads: int = THREADS) -> None:
         self._name = name
+        self._own_queues = name.split(",")
+        self._places = threading.BoundedSemaphore(min(AT_ONCE, threads))
         self._pools = {
             queue: ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"fallback-{queue}") for queue in Queue
         }
@@ -126,6 +133,7 @@ class FallbackSweep:
 
     def start(self) -> None:
         run_here_with(self._wake_here)
+        take_here_with(self._take)
         threading.Thread(target=self._watch, name="fallback-sweep", daemon=True).start()
 
     def stop(self) -> None:
@@ -185,6 +193,20 @@ class FallbackSweep:
         else:
             return
         self._alarmed = silent
+
+    def _take(self, label: str, pks: list[int]) -> list[int]:
+        """Start on wake-ups of our own queues while a thread is free; answers those that the broker has to carry."""
+        handler, left = handler_for(label), pks
+        while left and handler.queue in self._own_queues and self._places.acquire(blocking=False):
+            mine, left = left[: handler.chunk], left[handler.chunk :]
+            self._pools[handler.queue].submit(self._taken, label, mine)
+        return left
+
+    def _taken(self, label: str, pks: list[int]) -> None:
+        try:
+            _woken(label, pks, self._run_here)
+        finally:
+            self._places.release()
 
     def _wake_here(self, label: str, pks: list[int]) -> None:
         self._pools[handler_for(label).queue].submit(_woken, label, pks, self._run_here)

@@ -17,6 +17,8 @@ from hygate.due.row import Due
 
 log = structlog.get_logger(__name__)
 Publisher = Callable[[str, list[int]], None]
+Taker = Callable[[str, list[int]], list[int]]
+"""Starts on what it can do at once, and answers the rest."""
 
 MOST_WAITING = 2000
 _hints: queue.Queue[tuple[str, int]] = queue.Queue(maxsize=MOST_WAITING)
@@ -24,6 +26,7 @@ _lock = threading.Lock()
 _thread: threading.Thread | None = None
 _publisher: Publisher | None = None
 _runner: Publisher | None = None
+_taker: Taker | None = None
 
 
 def publish_with(publisher: Publisher | None) -> None:
@@ -38,6 +41,12 @@ def run_here_with(runner: Publisher | None) -> None:
     _runner = runner
 
 
+def take_here_with(taker: Taker | None) -> None:
+    """Who takes hints before any broker sees them: a worker those of its own queue, while it has threads free."""
+    global _taker
+    _taker = taker
+
+
 def wake(row: Due) -> None:
     """Have ``row`` looked at as soon as the present transaction has been committed."""
     hint = (row._meta.label_lower, int(row.pk))
@@ -45,7 +54,7 @@ def wake(row: Due) -> None:
 
 
 def _enqueue(hint: tuple[str, int]) -> None:
-    if _publisher is None and _runner is None:
+    if _publisher is None and _runner is None and _taker is None:
         return
     _start_thread()
     try:
@@ -76,7 +85,11 @@ def _carry() -> None:
 
 
 def _publish(label: str, pks: list[int]) -> None:
-    publisher, runner, rows = _publisher, _runner, sorted(set(pks))
+    publisher, runner, taker, rows = _publisher, _runner, _taker, sorted(set(pks))
+    if taker is not None:
+        rows = taker(label, rows)
+    if not rows:
+        return
     try:
         if publisher is not None:
             publisher(label, rows)

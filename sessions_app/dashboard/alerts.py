@@ -15,6 +15,7 @@ from hygate import alerts
 from hygate.models import Alert, Severity, User
 from hygate.roles import may, staff_only
 from sessions_app.dashboard import frame, troubleshooting
+from sessions_app.problems.services import report_of
 
 HERE = "overview"
 ON_TOP, MOST = 8, 200
@@ -77,6 +78,8 @@ def line(alert: Alert, user: Any) -> Line:
 
 def _url(alert: Alert, user: Any) -> str:
     """Where the thing is: the nearest page that this person may open."""
+    if (report := report_of(alert.key)) is not None:
+        return reverse("dashboard:problem", args=[report])
     if alert.session is not None:
         return reverse("dashboard:session", args=[alert.session])
     if alert.payment is not None:

@@ -13,11 +13,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from devices.models import ShellyAccount
 from devices.relays import connection
+from hygate import clock
 from hygate.roles import administrator_only
 from sessions_app.dashboard import accounts, frame
 from sessions_app.dashboard.forms import AccountForm
 from sessions_app.models import WebhookEvent
-from sessions_app.payments import keys
+from sessions_app.payments import key_seen, keys
 
 
 @require_POST
@@ -74,6 +75,8 @@ def stripe(request: HttpRequest) -> HttpResponse:
 def try_stripe(request: HttpRequest) -> HttpResponse:
     """Five small readings, one for each right that Hygate needs."""
     said = keys.check_key()
+    if said.ok:
+        key_seen.remember(clock.now())
     verdict = _shown(said)
     if request.headers.get("HX-Request") == "true":
         return render(request, "dashboard/_verdict.html", {"verdict": verdict})

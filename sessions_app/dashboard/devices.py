@@ -1,103 +1,26 @@
-"""Devices: the grid, one of them, its plans."""
+"""Changing a device: its columns, maintenance, unblocking, and its plans."""
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_POST
 
 from devices.commissioning import check_power_up
-from devices.models import Device, RelayCommand, UsagePlan
+from devices.models import Device, UsagePlan
 from devices.relays import blocking
-from devices.relays.models import OPEN
+from devices.templates import EXTENDS_TO
 from hygate import audit, clock
 from hygate.roles import administrator_only, staff_only
 from sessions_app.dashboard import frame, looks
 from sessions_app.dashboard.forms import DeviceForm, MaintenanceForm, PlanForm, changed
-from sessions_app.dashboard.spelling import natural
-from sessions_app.models import DeviceSession
-from sessions_app.states import LIVE
 
 HERE = "devices"
-
-
-@require_safe
-@staff_only
-def devices(request: HttpRequest) -> HttpResponse:
-    return frame.page(request, "devices.html", _grid(), here=HERE)
-
-
-@require_safe
-@staff_only
-def devices_live(request: HttpRequest) -> HttpResponse:
-    context = _grid()
-    if request.GET.get("seen") == context["mark"]:
-        return HttpResponse(status=204)
-    return render(request, "dashboard/_grid.html", context)
-
-
-def _grid() -> dict[str, Any]:
-    """Tiles by location, in natural order; a tile never moves by its state."""
-    now = clock.now()
-    rows = list(Device.objects.select_related("location"))
-    rows.sort(key=lambda device: (natural(device.location.name), device.location_id, natural(device.name)))
-    live = {one.device_id: one for one in DeviceSession.objects.filter(state__in=LIVE)}
-    asked = {one.device_id: one for one in RelayCommand.objects.filter(state__in=OPEN)}
-    groups = [
-        (place, [_tile(device, live.get(device.pk), asked.get(device.pk), now) for device in group])
-        for place, group in groupby(rows, key=lambda device: device.location)
-    ]
-    return {"groups": groups, "now": now, "mark": frame.mark(groups)}
-
-
-def _tile(device: Device, session: DeviceSession | None, command: RelayCommand | None, now: Any) -> looks.Tile:
-    if session is not None:
-        session.device = device
-    return looks.of_device(device, session, command, now)
-
-
-@require_safe
-@staff_only
-def device(request: HttpRequest, pk: int) -> HttpResponse:
-    one = get_object_or_404(Device.objects.select_related("location", "account").defer("account__auth_key"), pk=pk)
-    now = clock.now()
-    recent = list(one.sessions.prefetch_related("payments")[:10])
-    session = next((row for row in recent if row.is_live), None)
-    command = RelayCommand.objects.filter(device=one, state__in=OPEN).first()
-    codes = list(one.codes.all())
-    current = next((code for code in codes if code.retired_at is None), None)
-    context = {
-        "device": one,
-        "zone": one.location.timezone,
-        "currency": one.location.currency,
-        "tile": _tile(one, session, command, now),
-        "session": session,
-        "blocked": blocking.why(one.blocked_reason) if one.blocked_since else None,
-        "command": command,
-        "code": current,
-        "retired": [code for code in codes if code.retired_at],
-        "guest_url": f"{settings.BASE_URL}/d/{current.code}/" if current else "",
-        "plans": list(one.plans.all()),
-        "rows": [(row, looks.of_session(_with_device(row, one), now), start_order(row)) for row in recent],
-    }
-    return frame.page(request, "device.html", context, here=HERE)
-
-
-def _with_device(session: DeviceSession, device: Device) -> DeviceSession:
-    session.device = device
-    return session
-
-
-def start_order(session: DeviceSession) -> Any:
-    """The session's first order, from what was prefetched."""
-    return next((order for order in session.payments.all() if order.purpose == "start"), None)
 
 
 @staff_only
@@ -173,7 +96,10 @@ def plan_edit(request: HttpRequest, pk: int) -> HttpResponse:
     back, currency = reverse("dashboard:device", args=[plan.device_id]), plan.device.location.currency
     form = PlanForm(request.POST or None, initial=PlanForm.values_of(plan, currency), currency=currency)
     if form.is_valid():
-        update(request, UsagePlan, plan, form.columns(), kind="plan_edited", device=plan.device_id, plan=plan.pk)
+        columns = form.columns()
+        if plan.max_total_s is not None and columns["duration_s"] != plan.duration_s:
+            columns["max_total_s"] = EXTENDS_TO * columns["duration_s"]
+        update(request, UsagePlan, plan, columns, kind="plan_edited", device=plan.device_id, plan=plan.pk)
         return frame.done(
             request, back, f"{form.cleaned_data['name']} is saved. Sessions already bought keep their price."
         )
@@ -211,9 +137,9 @@ def plan_move(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def update(request: HttpRequest, model: Any, row: Any, columns: dict[str, Any], *, kind: str, **about: Any) -> None:
-    """Write the changed columns only, and say in the audit log which."""
+    """Write the changed columns only, and say in the audit log which, from what to what."""
     news = changed(row, columns)
     if news:
         with transaction.atomic():
             model.objects.filter(pk=row.pk).update(**news)
-            audit.write(kind, actor=frame.who(request), changed=sorted(news), **about)
+            audit.write(kind, actor=frame.who(request), **audit.change(row, news), **about)

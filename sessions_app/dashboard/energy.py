@@ -13,9 +13,10 @@ from django.views.decorators.http import require_safe
 
 from devices.energy import proof, rule, site
 from devices.energy.flows import flows_of
-from devices.energy.models import EnergySource, LatestReading, Promise, Sign, SitePower, SourceStatus
+from devices.energy.models import EnergySource, LatestReading, Sign, SitePower, SourceStatus
 from devices.energy.reading import Measured, Reading
-from devices.models import Device, Location
+from devices.energy.site import OpenPromise
+from devices.models import Location
 from hygate import clock
 from hygate.roles import staff_only
 from sessions_app.dashboard import energy_chart, frame
@@ -75,7 +76,7 @@ class Standing:
 class Line:
     """A promise: whose, how much, since when; ``place`` in the queue where it waits."""
 
-    device: Device
+    device: str
     session: int
     watts: str
     since: datetime
@@ -156,8 +157,8 @@ def _card(place: Location, now: datetime) -> Card:
     )
 
 
-def _line(promise: Promise, since: datetime, place: int = 0) -> Line:
-    return Line(promise.device, promise.session, watts(promise.watts), since, place)
+def _line(promise: OpenPromise, since: datetime, place: int = 0) -> Line:
+    return Line(promise.device_name, promise.session, watts(promise.watts), since, place)
 
 
 def watts(value: float) -> str:
@@ -184,7 +185,7 @@ def _flow(name: str, icon: str, measured: Measured | None, ways: tuple[str, str]
     return Flow(name, icon, watts(measured.value), ", ".join(filter(None, (way, note))), measured.at)
 
 
-def _room(power: SitePower | None, promises: Sequence[Promise], now: datetime) -> Room:
+def _room(power: SitePower | None, promises: Sequence[OpenPromise], now: datetime) -> Room:
     if power is None:
         said = "No limits are set for this location. An administrator sets them under Settings → Energy."
         return Room("stop", "None", said, "power_not_configured")

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, cast
 
 from django import forms
 from django.contrib import messages
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, F, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import resolve, reverse
 
 from hygate import clock
-from hygate.models import SiteSettings, User
+from hygate.context import SITE
+from hygate.models import Alert, SiteSettings, User
 from hygate.roles import Perm, may
-from sessions_app.models import DeviceSession
+from sessions_app import setting_up
+from sessions_app.models import DeviceSession, Refund
 from sessions_app.services import actor
-from sessions_app.states import ACTIVE, State
+from sessions_app.setting_up import Progress
+from sessions_app.states import ACTIVE, RefundStatus, State
 
 A_PAGE = 50
+REFUND_LATE_S = 60
+COUNTED = "hygate.counted"
+"""A refund is asked for within seconds; what is owed for longer stands out."""
 MENU = (
     (
         "Now",
@@ -32,20 +40,27 @@ MENU = (
             ("energy", "Energy", "sun"),
         ),
     ),
-    ("Money", (("payments", "Payments", "receipt"),)),
+    ("Money", (("payments", "Payments", "receipt"), ("reports", "Reports", "chart-column"))),
     (
         "Set up",
         (
             ("locations", "Locations", "map-pin"),
-            ("accounts", "Shelly accounts", "cloud"),
-            ("stripe", "Stripe", "credit-card"),
-            ("energy_settings", "Energy sources", "plug"),
             ("settings", "Settings", "settings"),
-            ("team", "Team", "users"),
+            ("audit", "Audit log", "scroll-text"),
         ),
     ),
     ("Help", (("help", "Troubleshooting", "life-buoy"),)),
 )
+TABS = (
+    ("settings", "General"),
+    ("branding", "Branding"),
+    ("accounts", "Shelly"),
+    ("stripe", "Stripe"),
+    ("energy_settings", "Energy"),
+    ("security", "Security"),
+    ("team", "Team"),
+)
+"""The pages of Settings: one entry of the menu, and a row of links on each of them."""
 OF_SHELLY = ("devices",)
 """Entries that are not shown while Shelly is switched off (see ``modules``)."""
 
@@ -60,23 +75,35 @@ class Entry:
 
 @dataclass(frozen=True)
 class Badge:
+    """``late``: refunds that are owed for longer or have failed. ``setup``: for administrators, until it is over."""
+
     active: int
     trouble: int
+    late: int
+    setup: Progress | None = None
 
 
 def page(request: HttpRequest, template: str, context: dict[str, Any], *, here: str, status: int = 200) -> HttpResponse:
     """Render a whole page; ``here`` is the menu entry that it belongs to."""
-    frame = {"menu": menu(request, here), "badge": context.get("badge") or badge(), "here": here, "now": clock.now()}
+    frame = {"menu": menu(request, here), "tabs": tabs(here), "badge": badge(request), "here": here, "now": clock.now()}
     return render(request, f"dashboard/{template}", frame | context, status=status)
+
+
+def tabs(here: str) -> list[Entry]:
+    """On a page of Settings, its neighbours; nothing elsewhere."""
+    if here not in dict(TABS):
+        return []
+    return [Entry(reverse(f"dashboard:{key}"), name, "", key == here) for key, name in TABS]
 
 
 def menu(request: HttpRequest, here: str) -> list[tuple[str, list[Entry]]]:
     """Groups of entries, each only where the view behind it would let this person in."""
     groups = []
-    hidden = () if SiteSettings.current().devices_enabled else OF_SHELLY
+    site = request.META[SITE] = request.META.get(SITE) or SiteSettings.current()
+    hidden = () if site.devices_enabled else OF_SHELLY
     for title, entries in MENU:
         shown = [
-            Entry(url, name, icon, key == here)
+            Entry(url, name, icon, key == ("settings" if here in dict(TABS) else here))
             for key, name, icon in entries
             if key not in hidden and may(request.user, perm_of(url := reverse(f"dashboard:{key}")))
         ]
@@ -95,13 +122,46 @@ def who(request: HttpRequest) -> str:
     return actor(cast(User, request.user))
 
 
-def badge() -> Badge:
-    """Active sessions, and how many of them stand without power although their guest paid for it."""
-    off = Q(state=State.RUNNING, device__output=False, device__reading_at__gt=F("started_at"))
-    found = DeviceSession.objects.filter(state__in=ACTIVE).aggregate(
-        active=Count("pk"), trouble=Count("pk", filter=off)
-    )
-    return Badge(**found)
+def badge(request: HttpRequest | None = None) -> Badge:
+    """What the menu counts, in one statement: active sessions, how many of them stand without power although their
+    guest paid for it, money that should have gone back, and for administrators what is still to be set up.
+
+    A page that has asked already, in a statement of its own, keeps the answer in its ``META`` (``COUNTED``).
+    """
+    wanted = counted(request)
+    rows: Any = User.objects.order_by("pk").values(**wanted)[:1]
+    row = (request and request.META.get(COUNTED)) or next(iter(rows), dict.fromkeys(wanted, 0))
+    site: SiteSettings | None = request.META[SITE] if request and "company" in wanted else None
+    progress = setting_up.progress(site, row) if site else None
+    setup = None if progress is None or progress.is_over else progress
+    return Badge(row["active"], row["trouble"], row["owed"] + row["failed"], setup)
+
+
+def counted(request: HttpRequest | None) -> dict[str, Any]:
+    """What ``badge`` counts, as parts of a statement."""
+    sessions = DeviceSession.objects.filter(state__in=ACTIVE)
+    off = sessions.filter(state=State.RUNNING, device__output=False, device__reading_at__gt=F("started_at"))
+    counts = {"active": sessions, "trouble": off, "owed": late_refunds(), "failed": failed_refunds()}
+    site: SiteSettings | None = request.META[SITE] if request and may(request.user, "administrator") else None
+    asked = setting_up.asked() if site and site.setup_closed_at is None else {}
+    return {name: count(rows) for name, rows in counts.items()} | asked
+
+
+def count(rows: QuerySet[Any]) -> Coalesce:
+    """The number of ``rows`` as a part of another statement."""
+    counted = rows.order_by().annotate(_one=Value(1)).values("_one").annotate(_n=Count("pk")).values("_n")
+    return Coalesce(Subquery(counted), 0)
+
+
+def late_refunds() -> QuerySet[Refund]:
+    """Refunds that are still only owed although there was time to ask Stripe for them."""
+    late = clock.now() - timedelta(seconds=REFUND_LATE_S)
+    return Refund.objects.filter(status__in=(RefundStatus.OWED, RefundStatus.REQUESTED), created_at__lt=late)
+
+
+def failed_refunds() -> QuerySet[Alert]:
+    """The open alerts of refunds that failed: one made good by a later refund, or closed by hand, is none any more."""
+    return Alert.objects.filter(kind="refund_failed", payment__isnull=False, closed_at__isnull=True)
 
 
 def dialog(
@@ -151,8 +211,12 @@ def go(request: HttpRequest, url: str) -> HttpResponse:
     return response
 
 
-def pages(request: HttpRequest, rows: QuerySet[Any]) -> Page[Any]:
-    return Paginator(rows, A_PAGE).get_page(request.GET.get("page"))
+def pages(request: HttpRequest, rows: QuerySet[Any], count: int | None = None) -> Page[Any]:
+    """``count`` saves the statement that counts the rows, where the caller has counted them already."""
+    paginator = Paginator(rows, A_PAGE)
+    if count is not None:
+        vars(paginator)["count"] = count
+    return paginator.get_page(request.GET.get("page"))
 
 
 def mark(shown: Any) -> str:

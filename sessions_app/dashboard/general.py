@@ -1,12 +1,12 @@
-"""Settings → General: the operator's words and colour, what an operator may refund, and Shelly on or off."""
+"""Settings → General: the company, what an operator may refund, and Shelly on or off."""
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.core.validators import URLValidator
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -18,15 +18,19 @@ from hygate.roles import administrator_only
 from sessions_app import money
 from sessions_app.dashboard import frame
 from sessions_app.dashboard.forms import PlainForm, changed
-from sessions_app.guest import brand
 from sessions_app.models import DeviceSession
 from sessions_app.states import ACTIVE
 
 HERE = "settings"
-LEAST_CONTRAST = 3.0
-"""What WCAG asks between a button and the page around it (1.4.11). On dark pages the stylesheet lightens the colour."""
-LIGHT_PAGE = "#ffffff"
 MOST_REFUND_MINOR = 1_000_000
+
+
+class WebAddress(forms.CharField):
+    """An address that a guest's browser may be sent to: http or https, and nothing else."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=200, required=False, validators=[URLValidator(schemes=["http", "https"])], **kwargs)
+        self.widget.attrs["inputmode"] = "url"
 
 
 class GeneralForm(PlainForm):
@@ -34,24 +38,31 @@ class GeneralForm(PlainForm):
     contact_phone = forms.CharField(
         max_length=40, required=False, help_text="Where guests can call. A location may have a number of its own."
     )
-    brand_color = forms.CharField(
-        max_length=7, label="Colour of buttons", widget=forms.TextInput(attrs={"type": "color"})
+    contact_email = forms.EmailField(
+        required=False, label="E-mail address for guests", help_text="On receipts; replies to our mails go there."
     )
+    legal_name = forms.CharField(
+        max_length=120, required=False, label="Name on receipts", help_text="Empty: the company's name above."
+    )
+    vat_number = forms.CharField(max_length=40, required=False, label="VAT number")
+    legal_address = forms.CharField(
+        max_length=200, required=False, label="Address on receipts", help_text="Street, postcode and place, country."
+    )
+    terms_url = WebAddress(label="Address of your terms", help_text="Linked at the foot of every guest page.")
+    privacy_url = WebAddress(label="Address of your privacy notice")
     refund_limit = forms.DecimalField(
         min_value=0, max_digits=9, label="An operator may refund, for each payment, at most"
     )
     devices_enabled = forms.BooleanField(required=False, label="Shelly is switched on: devices can be bought")
-    pairs = (("company", "contact_phone"), ("brand_color", "refund_limit"))
+    pairs = (
+        ("company", "contact_phone"),
+        ("legal_name", "vat_number"),
+        ("terms_url", "privacy_url"),
+    )
 
     def __init__(self, *args: Any, digits: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.digits = digits
-
-    def clean_brand_color(self) -> str:
-        color = str(self.cleaned_data["brand_color"]).lower()
-        if not re.fullmatch(r"#[0-9a-f]{6}", color):
-            raise forms.ValidationError("Write the colour as #153e63.")
-        return color
 
     def clean_refund_limit(self) -> int:
         minor = self.cleaned_data["refund_limit"].scaleb(self.digits)
@@ -70,17 +81,14 @@ class GeneralForm(PlainForm):
 def general(request: HttpRequest) -> HttpResponse:
     """One form, for what it shows is one row."""
     site, digits = SiteSettings.current(), _digits()
-    initial = {name: getattr(site, name) for name in ("company", "contact_phone", "brand_color", "devices_enabled")}
+    initial = {name: getattr(site, name) for name in GeneralForm.base_fields if name != "refund_limit"}
     initial["refund_limit"] = Decimal(site.refund_limit_minor).scaleb(-digits)
     form = GeneralForm(request.POST or None, initial=initial, digits=digits)
     if form.is_valid():
         return frame.done(request, reverse("dashboard:settings"), save(request, form.columns()))
     context = {
         "form": form,
-        "page_contrast": _ratio(site.brand_color, LIGHT_PAGE),
-        "least_contrast": LEAST_CONTRAST,
-        "text_on": brand.text_on(site.brand_color),
-        "text_contrast": max(_ratio(site.brand_color, other) for other in ("#000000", "#ffffff")),
+        "places": Location.objects.all(),
         "running": DeviceSession.objects.filter(state__in=ACTIVE).count(),
     }
     return frame.page(request, "settings.html", context, here=HERE, status=422 if form.is_bound else 200)
@@ -95,17 +103,11 @@ def save(request: HttpRequest, columns: dict[str, Any]) -> str:
         if not news:
             return "Nothing was changed."
         SiteSettings.objects.filter(pk=1).update(**news)
-        audit.write("settings_edited", actor=frame.who(request), changed=sorted(news))
+        audit.write("settings_edited", actor=frame.who(request), **audit.change(site, news))
         if "devices_enabled" in news:
             kind = "shelly_switched_on" if news["devices_enabled"] else "shelly_switched_off"
             audit.write(kind, actor=frame.who(request))
     return "Saved."
-
-
-def _ratio(one: str, other: str) -> float:
-    """Contrast as WCAG defines it, 1 to 21, cut to one decimal."""
-    darker, lighter = sorted((brand.luminance(one), brand.luminance(other)))
-    return int((lighter + 0.05) / (darker + 0.05) * 10) / 10
 
 
 def _digits() -> int:

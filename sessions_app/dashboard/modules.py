@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 
+from hygate.context import SITE
 from hygate.models import SiteSettings
 from sessions_app.dashboard import frame
 from sessions_app.models import DeviceSession
@@ -28,11 +30,21 @@ class SwitchedOff:
         match = request.resolver_match
         if match is None or not match.route.startswith(DEVICE_PAGES) or not request.user.is_authenticated:
             return None
-        return None if SiteSettings.current().devices_enabled else said(request)
+        site = request.META[SITE] = request.META.get(SITE) or SiteSettings.current()
+        return None if site.devices_enabled else said(request)
 
 
 def said(request: HttpRequest) -> HttpResponse:
     """The page in place of the module; a POST is refused (409), for nothing was done."""
+    if request.headers.get("HX-Request") == "true" and request.method in ("GET", "HEAD"):
+        return _whole_page(request)
     running = DeviceSession.objects.filter(state__in=ACTIVE).count()
     status = 200 if request.method in ("GET", "HEAD") else 409
     return frame.page(request, "switched_off.html", {"running": running}, here="devices", status=status)
+
+
+def _whole_page(request: HttpRequest) -> HttpResponse:
+    """A whole page is no part of another: what is live stands still, whoever opens a dialog is led to the page."""
+    if request.headers.get("HX-Target") == "live":
+        return HttpResponse(status=204)
+    return HttpResponse(status=204, headers={"HX-Redirect": reverse("dashboard:devices")})

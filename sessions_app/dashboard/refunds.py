@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any, cast
 
 from django import forms
@@ -19,22 +18,39 @@ from sessions_app.dashboard.spelling import amount
 from sessions_app.models import Payment
 from sessions_app.payments import giving_back
 
+WHATS = {"all": "All of it", "unused": "The minutes that were not delivered"}
+
 
 class RefundForm(ReasonForm):
-    """``seen`` is what was promised when the form was opened: it is good for one refund."""
+    """``seen`` is what was promised when the form was opened: it is good for one refund.
 
-    amount = forms.DecimalField(min_value=0, max_digits=9)
+    ``most`` is what this person may give back, ``whole`` what is left of the payment, ``unused`` the part of it that
+    bought undelivered minutes; all in minor units.
+    """
+
+    what = forms.ChoiceField(label="Pay back", required=False)
+    amount = forms.DecimalField(min_value=0, max_digits=9, required=False)
     seen = forms.IntegerField(widget=forms.HiddenInput)
-    field_order = ("amount", "reason", "seen")
+    field_order = ("what", "amount", "reason", "seen")
+    pairs = (("what", "amount"),)
 
-    def __init__(self, *args: Any, currency: str, most: int, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, currency: str, most: int, whole: int, unused: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.currency, self.most = currency, most
+        self.sums = {name: sum for name, sum in (("all", whole), ("unused", unused)) if 0 < sum <= most}
+        offered = [(name, f"{WHATS[name]}: {amount(sum, currency)}") for name, sum in self.sums.items()]
+        self.fields["what"].choices = [*offered, ("amount", "Another amount")]  # type: ignore[attr-defined]
         self.digits = 0 if currency.lower() in money.ZERO_DECIMAL else 2
         self.fields["amount"].label = f"Amount, {currency.upper()}"
-        self.fields["amount"].help_text = f"At most {amount(most, currency)}."
+        self.fields["amount"].help_text = f"Only for another amount. At most {amount(most, currency)}."
 
     def clean_amount(self) -> int:
+        """In minor units; what was typed does not count beside a choice that names its amount."""
+        what = self.cleaned_data.get("what") or "amount"
+        if what in self.sums:
+            return self.sums[what]
+        if self.cleaned_data["amount"] is None:
+            raise forms.ValidationError("How much goes back?")
         minor = self.cleaned_data["amount"].scaleb(self.digits)
         if minor != minor.to_integral_value():
             raise forms.ValidationError(f"{self.currency.upper()} has {self.digits or 'no'} decimal places.")
@@ -53,8 +69,14 @@ def refund(request: HttpRequest, pk: int) -> HttpResponse:
         return frame.refused(request, back, "Nothing is left to pay back; nothing was done.")
     if not most:
         return frame.refused(request, back, "What operators may refund is used up here. Ask an administrator.")
-    initial = {"amount": _major(most, payment.currency), "seen": payment.refund_promised_minor}
-    form = RefundForm(request.POST or None, initial=initial, currency=payment.currency, most=most)
+    form = RefundForm(
+        request.POST or None,
+        initial={"seen": payment.refund_promised_minor},
+        currency=payment.currency,
+        most=most,
+        whole=giving_back.most_refundable(payment),
+        unused=giving_back.unused_minor(payment),
+    )
     if form.is_valid():
         return _refund(request, payment, form, user, back)
     return frame.dialog(
@@ -89,7 +111,3 @@ def _text(payment: Payment, user: User) -> str:
     if payment.refund_promised_minor:
         text += f" {amount(payment.refund_promised_minor, payment.currency)} of it go back already."
     return text if user.is_administrator else f"{text} Above the operators' limit, an administrator does it."
-
-
-def _major(minor: int, currency: str) -> Decimal:
-    return Decimal(minor).scaleb(0 if currency.lower() in money.ZERO_DECIMAL else -2)

@@ -1,4 +1,4 @@
-"""Sessions and their payments: the lists, one session with its timeline, and what staff can do to it."""
+"""One session: its timeline, its money, and what staff can do to it."""
 
 from __future__ import annotations
 
@@ -6,32 +6,38 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Q, QuerySet, Sum
+from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
-from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
 from hygate import clock
-from hygate.roles import Perm, guarded, may, staff_only
-from sessions_app import services
-from sessions_app.dashboard import frame, looks, timeline
-from sessions_app.dashboard.devices import start_order
+from hygate.roles import Perm, View, guarded, may, staff_only
+from sessions_app import metering, services
+from sessions_app.dashboard import frame, looks, problems, timeline
 from sessions_app.dashboard.forms import ReasonForm
 from sessions_app.dashboard.looks import MONEY_TONES
-from sessions_app.models import DeviceSession, Payment, Refund
+from sessions_app.guest import power
+from sessions_app.models import DeviceSession
 from sessions_app.moves import POWERED
-from sessions_app.states import ACTIVE, PaymentStatus, RefundStatus, State
+from sessions_app.states import ACTIVE, PaymentStatus, State
 
 HERE = "sessions"
-FILTERS: dict[str, tuple[str, Q]] = {
-    "": ("All", Q()),
-    "active": ("Active", Q(state__in=ACTIVE)),
-    "held": ("Paying", Q(state=State.HELD)),
-    "completed": ("Completed", Q(state=State.COMPLETED)),
-    "cancelled": ("Cancelled", Q(state=State.CANCELLED)),
-}
+
+
+NOTHING_DONE = (
+    "Nothing was done: it was over already or has changed meanwhile, nothing waits to be sent, or the session is as"
+    " long as it may get."
+)
+
+
+class MinutesForm(ReasonForm):
+    """``seen_s`` is how long the session was when the form was opened: it is good for once."""
+
+    minutes = forms.IntegerField(min_value=1, max_value=services.MOST_FREE_MINUTES, initial=5)
+    seen_s = forms.IntegerField(widget=forms.HiddenInput)
+    field_order = ("minutes", "reason", "seen_s")
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Action:
     service: Callable[..., Any]
     said: str
     danger: bool = False
+    form: Callable[[dict[str, str] | None, DeviceSession], ReasonForm] = lambda data, _session: ReasonForm(data)
 
     def when(self, session: DeviceSession) -> bool:
         return session.state in self.states
@@ -88,6 +95,28 @@ ACTIONS = (
         "The relay is asked again.",
     ),
     Action(
+        "minutes",
+        "staff",
+        "Add minutes",
+        "plus",
+        "The session ends later, free of charge: for a guest whose machine lost time. The relay's own timer is armed"
+        " anew. Minutes that were given are the last to be used, so a guest who stops early gets the same back.",
+        (State.RUNNING,),
+        services.add_minutes,
+        "The minutes are added.",
+        form=lambda data, session: MinutesForm(data, initial={"seen_s": session.duration_s}),
+    ),
+    Action(
+        "start",
+        "staff",
+        "Start now",
+        "power",
+        "The rest of the grace period is left out: the relay is switched on now.",
+        (State.GRACE,),
+        services.start_now_by_staff,
+        "The session starts.",
+    ),
+    Action(
         "stop",
         "staff",
         "Stop",
@@ -99,36 +128,6 @@ ACTIONS = (
         danger=True,
     ),
 )
-
-
-@require_safe
-@staff_only
-def sessions(request: HttpRequest) -> HttpResponse:
-    state, find = request.GET.get("state", ""), request.GET.get("find", "").strip()[:60]
-    rows = DeviceSession.objects.select_related("device__location").prefetch_related("payments").defer("token")
-    rows = _found(rows.filter(FILTERS.get(state, FILTERS[""])[1]), find)
-    shown, now = frame.pages(request, rows), clock.now()
-    context = {
-        "shown": shown,
-        "rows": [(row, looks.of_session(row, now), start_order(row)) for row in shown],
-        "chips": [(_query(state=key, find=find), title, key == state) for key, (title, _) in FILTERS.items()],
-        "find": find,
-        "state": state,
-        "filtered": bool(state or find),
-        "more": _query(state=state, find=find),
-    }
-    return frame.page(request, "sessions.html", context, here=HERE)
-
-
-def _found(rows: QuerySet[DeviceSession], find: str) -> QuerySet[DeviceSession]:
-    if not find:
-        return rows
-    where = Q(reference__icontains=find) | Q(device__name__icontains=find) | Q(device__codes__code__iexact=find)
-    return rows.filter(where | Q(payments__intent_id=find)).distinct()
-
-
-def _query(**values: str) -> str:
-    return urlencode({name: value for name, value in values.items() if value})
 
 
 @require_safe
@@ -153,7 +152,10 @@ def _whole(request: HttpRequest, pk: int) -> dict[str, Any]:
     currency = orders[0].currency if orders else one.device.location.currency
     now = clock.now()
     look, steps = looks.of_session(one, now), timeline.of(one, currency)
+    reports = [problems.summary(report) for report in one.problems.defer("evidence")]
     actions = [act for act in ACTIONS if act.when(one) and may(request.user, act.perm)]
+    used = _used(one)
+    shown = [told for _, *told in reports], [(o.status, o.captured_minor, o.refunded_minor) for o in orders]
     return {
         "session": one,
         "look": look,
@@ -162,13 +164,23 @@ def _whole(request: HttpRequest, pk: int) -> dict[str, Any]:
         "currency": currency,
         "zone": one.device.location.timezone,
         "token_end": one.token[-6:],
+        "used": used,
         "actions": actions,
+        "reports": reports,
         "now": now,
-        "mark": frame.mark([look, steps, actions, [(o.status, o.captured_minor, o.refunded_minor) for o in orders]]),
+        "mark": frame.mark([look, steps, actions, used, *shown]),
     }
 
 
-def act(action: Action) -> Callable[..., HttpResponse]:
+def _used(session: DeviceSession) -> str:
+    """Energy by the device's own counter: so far while it runs, then in all; empty where nothing is measured."""
+    used_wh = session.energy_wh
+    if used_wh is None and session.state in POWERED:
+        used_wh = metering.used_wh(session.energy_from_wh, session.device.energy_wh)
+    return "" if used_wh is None else power.kwh(used_wh)
+
+
+def act(action: Action) -> View:
     """The view of one action: asks for a reason, then calls the service. A GET changes nothing."""
 
     def view(request: HttpRequest, pk: int) -> HttpResponse:
@@ -176,13 +188,10 @@ def act(action: Action) -> Callable[..., HttpResponse]:
         back = reverse("dashboard:session", args=[pk])
         if not action.when(one):
             return frame.refused(request, back, f"{one.device} was over already or has moved on; nothing was done.")
-        form = ReasonForm(request.POST or None)
+        form = action.form(request.POST or None, one)
         if form.is_valid():
-            did = action.service(one, request.user, form.cleaned_data["reason"])
-            if did is False:
-                return frame.refused(
-                    request, back, "Nothing was done: it was over already, or nothing is waiting to be sent."
-                )
+            if not action.service(one, request.user, **form.cleaned_data):
+                return frame.refused(request, back, NOTHING_DONE)
             return frame.done(request, back, action.said)
         title = f"{action.title}: {one.device}"
         return frame.dialog(
@@ -197,24 +206,3 @@ def act(action: Action) -> Callable[..., HttpResponse]:
         )
 
     return guarded(action.perm, view)
-
-
-@require_safe
-@staff_only
-def payments(request: HttpRequest) -> HttpResponse:
-    status = request.GET.get("status", "")
-    rows = Payment.objects.select_related("session__device__location").defer("checkout_params", "session__token")
-    if status in PaymentStatus.values:
-        rows = rows.filter(status=status)
-    owed = Refund.objects.exclude(status=RefundStatus.SUCCEEDED).values("payment__currency", "status")
-    shown = frame.pages(request, rows)
-    context = {
-        "shown": shown,
-        "rows": [(row, MONEY_TONES[PaymentStatus(row.status)]) for row in shown],
-        "chips": [("", "All", not status)]
-        + [(_query(status=value), label, value == status) for value, label in PaymentStatus.choices],
-        "owed": list(owed.annotate(sum=Sum("amount_minor")).order_by("payment__currency", "status")),
-        "more": _query(status=status),
-        "filtered": bool(status),
-    }
-    return frame.page(request, "payments.html", context, here="payments")

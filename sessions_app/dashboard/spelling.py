@@ -35,4 +35,4 @@ def milliseconds(moment: datetime | None) -> int | str:
 
 def natural(text: str) -> list[tuple[int, int | str]]:
     """A sorting key that puts Dryer 2 before Dryer 10."""
-    return [(0, int(part)) if part.isdigit() else (1, part.casefold()) for part in re.split(r"(\d+)", text) if part]
+    return [(0, int(part)) if part.isdecimal() else (1, part.casefold()) for part in re.split(r"(\d+)", text) if part]

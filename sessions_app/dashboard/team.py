@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from hygate import team
 from hygate.models import Role, User
-from hygate.roles import administrator_only
+from hygate.roles import View, administrator_only
 from sessions_app.dashboard import frame
 from sessions_app.dashboard.forms import PlainForm
 
@@ -70,7 +70,7 @@ def hand_over(request: HttpRequest, person: User, password: str) -> HttpResponse
     return response
 
 
-def about_a_person(view: PersonView) -> Callable[[HttpRequest, int], HttpResponse]:
+def about_a_person(view: PersonView) -> View:
     """Looks the person up, and turns a refusal into its sentence on the team page."""
 
     @wraps(view)

@@ -8,19 +8,21 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import Q
 from django.utils.dateparse import parse_datetime
 
 from devices.models import RelayAttempt, RelayCommand
 from devices.relays.models import AttemptKind, AttemptOutcome
 from hygate.models import AuditEvent, User
 from sessions_app.dashboard.spelling import amount, length
+from sessions_app.mail.models import MailKind
 from sessions_app.models import DeviceSession
+from sessions_app.problems.models import Cause
 from sessions_app.states import Reason
 
 KINDS: dict[str, tuple[str, str, str]] = {
     # kind: title, icon, tone
     "slot_held": ("Slot held", "timer", "wait"),
+    "queue_taken": ("Bought by who was first in line", "timer", "wait"),
     "checkout_opened": ("Checkout opened", "credit-card", "wait"),
     "payment_authorized": ("Payment authorised", "credit-card", "ok"),
     "payment_succeeded": ("Paid", "credit-card", "ok"),
@@ -48,10 +50,23 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "session_stopping": ("Switching off", "power-off", "wait"),
     "session_completed": ("Completed", "circle-check", "ok"),
     "session_cancelled": ("Cancelled", "circle-x", "idle"),
+    "extension_ordered": ("More time chosen", "credit-card", "wait"),
+    "extension_dropped": ("More time not wanted any more", "smartphone", "idle"),
+    "extended": ("Extended", "timer", "ok"),
+    "minutes_added": ("Minutes added, free of charge", "timer", "ok"),
     "start_now": ("Start now", "smartphone", "wait"),
     "stop_requested": ("Stop asked for", "circle-stop", "hold"),
     "force_end": ("Force end", "octagon-x", "stop"),
     "marked_failed": ("Marked as failed", "circle-x", "stop"),
+    "receipt_numbered": ("Receipt", "receipt", "idle"),
+    "mail_asked": ("Mail asked for", "smartphone", "wait"),
+    "mail_sent": ("Mail sent", "smartphone", "ok"),
+    "mail_given_up": ("Mail could not be delivered", "triangle-alert", "hold"),
+    "problem_reported": ("Problem reported", "triangle-alert", "hold"),
+    "problem_noted": ("Problem: words added", "smartphone", "wait"),
+    "problem_seen": ("Problem seen", "eye", "wait"),
+    "problem_answered": ("Problem answered", "user-cog", "ok"),
+    "problem_closed": ("Problem closed", "circle-check", "ok"),
     "retry_activation": ("Retry activation", "rotate-ccw", "wait"),
     "relay_on_wanted": ("ON wanted", "plug", "wait"),
     "relay_off_wanted": ("OFF wanted", "plug", "wait"),
@@ -97,12 +112,10 @@ class Step:
 
 def of(session: DeviceSession, currency: str) -> list[Step]:
     commands = RelayCommand.objects.filter(wanted_by=f"session:{session.pk}")
-    events = list(AuditEvent.objects.filter(Q(session=session.pk) | Q(command__in=commands.values("pk"))))
-    attempts = list(
-        RelayAttempt.objects.filter(Q(command__in=commands) | Q(command__in={one.command for one in events} - {None}))
-        .select_related("command")
-        .order_by("sent_at", "id")
-    )
+    # whatever becomes of a session's command is written with the session
+    events = list(AuditEvent.objects.filter(session=session.pk))
+    known = {*commands.values_list("pk", flat=True), *(one.command for one in events if one.command)}
+    attempts = list(RelayAttempt.objects.filter(command__in=known).select_related("command").order_by("sent_at", "id"))
     return told(events, attempts, currency, ZoneInfo(session.device.location.timezone), names_of(events))
 
 
@@ -168,11 +181,20 @@ def _detail(event: AuditEvent, who: str, currency: str, zone: ZoneInfo, names: d
     parts = [NOTES.get(event.kind, ""), _who(who, names), _why(str(data.get("reason") or "")), *_relay(data)]
     if (ends_at := parse_datetime(str(data.get("ends_at") or ""))) is not None:
         parts.append(f"until {ends_at.astimezone(zone):%H:%M:%S}")
+    if event.kind.startswith(("problem_", "mail_", "receipt_")):
+        parts.append(_report_or_mail(data))
     if event.kind.startswith("alert_"):
         parts.append(str(data.get("title") or ""))
     if event.kind != "session_running":
         parts += _settled(data, str(data.get("currency") or currency))
     return " · ".join(part for part in (*parts, str(data.get("method") or "")) if part)
+
+
+def _report_or_mail(data: dict[str, Any]) -> str:
+    """Which report, mail or receipt it is."""
+    cause, mail = str(data.get("cause") or ""), str(data.get("mail") or "")
+    told = Cause(cause).label if cause in Cause.values else MailKind(mail).label if mail in MailKind.values else ""
+    return " · ".join(filter(None, (told, str(data.get("report") or data.get("number") or ""))))
 
 
 def _who(who: str, names: dict[str, str]) -> str:

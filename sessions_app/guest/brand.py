@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
-
-from hygate.models import SiteSettings
-
-DEFAULT = "#153e63"
 TURNS_BLACK = 0.179
 """Relative luminance from which on black reads better than white; either way the contrast is 4.5 or more."""
 
 
-def stylesheet() -> str:
-    color = SiteSettings.current().brand_color.lower()
-    if not re.fullmatch(r"#[0-9a-f]{6}", color):
-        color = DEFAULT
+def stylesheet(color: str) -> str:
+    """For ``#rrggbb``."""
     return f":root {{ --brand: {color}; --brand-text: {text_on(color)}; }}\n"
 
 
 def text_on(color: str) -> str:
     """Black or white, whichever reads better on ``color``."""
     return "#000" if luminance(color) > TURNS_BLACK else "#fff"
+
+
+def contrast(one: str, other: str) -> float:
+    """As WCAG defines it, 1 to 21, cut to one decimal."""
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return int((lighter + 0.05) / (darker + 0.05) * 10) / 10
 
 
 def luminance(color: str) -> float:

@@ -12,11 +12,8 @@ from django.conf import settings
 from django.core.signing import BadSignature
 from django.http import HttpRequest, HttpResponse
 
-from devices.models import Device
 from hygate import secrets
 from sessions_app.guest.visit import hashed
-from sessions_app.models import DeviceSession
-from sessions_app.states import LIVE
 
 NAME = "hygate_sessions"
 SALT = "hygate.guest.sessions"
@@ -47,9 +44,8 @@ def remember(request: HttpRequest, response: HttpResponse, token: str) -> HttpRe
     return response
 
 
-def own_session(request: HttpRequest, device: Device) -> DeviceSession | None:
-    """This phone's session that holds the device now."""
-    hashes = [hashed(token) for token in tokens(request)]
-    if not hashes:
+def own_link(request: HttpRequest, link_hash: str | None) -> str | None:
+    """The token that this phone remembers of the session with ``link_hash``: the one that has a device now."""
+    if link_hash is None:
         return None
-    return DeviceSession.objects.filter(token_hash__in=hashes, device=device, state__in=LIVE).first()
+    return next((token for token in tokens(request) if hashed(token) == link_hash), None)

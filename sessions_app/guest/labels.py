@@ -3,44 +3,75 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, fields
 from datetime import datetime
 
+from django.db.models import Exists, OuterRef, QuerySet
+
 from devices.models import Device, DeviceCode, UsagePlan
+from hygate.prepared import Prepared
 from sessions_app import selling
+from sessions_app.gates import Gates
 from sessions_app.guest.scan import Scanned, other
 from sessions_app.guest.shapes import Other
+from sessions_app.selling import Known, Standing
 
 OTHERS_AT_MOST = 4
 NOT_OFFERED = ("not_for_sale", "disabled")
 
 
+@dataclass(frozen=True)
+class Label:
+    """A label's code, the device it hangs on, and who has that device, read in one query."""
+
+    code: str
+    device: Device
+    retired_at: datetime | None
+    standing: Standing
+
+
 def canonical(code: str) -> str:
     """As it is stored: typed codes come with blanks, dashes and small letters."""
-    return re.sub(r"[\s\-\u2010-\u2015_.]", "", code).upper()
+    return re.sub(r"[\s\-\u2010-\u2015_.\x00-\x1f\x7f]", "", code).upper()
 
 
-def read(code: str) -> DeviceCode | None:
-    return DeviceCode.objects.select_related("device__location", "device__account").filter(code=code).first()
+def read(code: str) -> Label | None:
+    row = _BY_CODE.first(code=code)
+    return None if row is None else _label(row)
+
+
+def _codes() -> QuerySet[DeviceCode]:
+    rows = DeviceCode.objects.select_related("device__location", "device__account")
+    return rows.annotate(**selling.standing_columns("device"))
+
+
+_BY_CODE = Prepared(lambda code: _codes().filter(code=code), code=str)
+_PLANS = Prepared(lambda device: UsagePlan.objects.filter(device=device, active=True), device=int)
+
+
+def _label(row: DeviceCode) -> Label:
+    standing = Standing(**{field.name: getattr(row, field.name) for field in fields(Standing)})
+    return Label(row.code, row.device, row.retired_at, standing)
 
 
 def plans_of(device: Device) -> list[UsagePlan]:
-    return list(device.plans.filter(active=True))
+    return _PLANS.rows(device=device.pk)
 
 
-def others_like(device: Device, now: datetime) -> list[Other]:
+def others_like(device: Device, now: datetime, gates: Gates) -> list[Other]:
     """A few more of its kind at the same place, the free ones first."""
-    codes = DeviceCode.objects.select_related("device__location", "device__account").filter(
+    codes = _codes().filter(
+        Exists(UsagePlan.objects.filter(device=OuterRef("device"), active=True)),
         retired_at=None,
         device__active=True,
         device__location=device.location_id,
         device__kind=device.kind,
-        device__plans__active=True,
     )
     rows = []
-    for code in codes.exclude(device=device).order_by("device__name").distinct()[:OTHERS_AT_MOST]:
-        found = selling.availability(code.device, now)
+    for one in map(_label, codes.exclude(device=device).order_by("device__name")[:OTHERS_AT_MOST]):
+        found = selling.availability(one.device, now, Known(gates, one.standing))
         if found.kind in NOT_OFFERED:
             continue
-        scanned = Scanned(device=code.device, code=code.code, now=now, until=found.until)
+        scanned = Scanned(device=one.device, code=one.code, now=now, until=found.until)
         rows.append(other(found.kind, scanned))
     return sorted(rows, key=lambda row: row.icon != "check")

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from devices.energy.headroom import place_in_queue
-from sessions_app.guest import words
+from hygate import clock_watch
+from sessions_app.guest import extra_time, power, words
 from sessions_app.guest.bringing_back import bringing_back
 from sessions_app.guest.sentences import (
     before_power,
@@ -122,11 +123,13 @@ def grace(visit: Visit) -> SessionPage:
         status=_("Power comes at %(time)s. You can start now.") % {"time": time},
         offline=_("%(device)s does not need your phone. Power comes at %(time)s.")
         % {"device": visit.name, "time": time},
-        pace="fast" if ends_at - visit.now <= SOON else "slow",
+        pace="fast" if ends_at - visit.now <= SOON else "calm",
     )
 
 
 def waiting_for_power(visit: Visit) -> SessionPage:
+    if clock_watch.stops_starts():
+        return waiting_for_the_clock(visit)
     latest = visit.at(visit.session.power_wait_ends_at)
     note = Line("", _("No power by %(time)s? Then we cancel, and you pay nothing.") % {"time": latest})
     return SessionPage(
@@ -143,6 +146,27 @@ def waiting_for_power(visit: Visit) -> SessionPage:
         note=note if latest else None,
         facts=(*_place(visit), *programme_facts(visit), reference(visit)),
         status=_("Waiting for power. It starts by itself."),
+    )
+
+
+def waiting_for_the_clock(visit: Visit) -> SessionPage:
+    """Paid, and not started because our clock is known to be wrong: the same wait, whatever power there is."""
+    latest = visit.at(visit.session.power_wait_ends_at)
+    note = Line("", _("Not on by %(time)s? Then we cancel, and you pay nothing.") % {"time": latest})
+    return SessionPage(
+        state="waiting_for_power",
+        chip=Chip("clock", _("Waiting to start")),
+        money=before_power(visit, _("You pay once %(device)s is confirmed on.") % {"device": visit.name}),
+        headline=_("It starts by itself"),
+        text=_(
+            "Our clock has to be right before we start %(device)s, so that you get every minute. The people here have"
+            " been told. Leave everything as it is; you can close this page."
+        )
+        % {"device": visit.name},
+        acts=(Act(_("Stop waiting, pay nothing"), visit.url("cancel"), "line", post=True),),
+        note=note if latest else None,
+        facts=(*programme_facts(visit), reference(visit)),
+        status=_("Waiting for our clock. It starts by itself."),
     )
 
 
@@ -209,17 +233,27 @@ def running(visit: Visit) -> SessionPage:
             total=timedelta(seconds=session.duration_s),
             now=visit.now,
         ),
-        acts=(Act(_("Stop early"), visit.url("stop"), "line", "stop"),),
+        acts=(*extra_time.acts(visit), Act(_("Stop early"), visit.url("stop"), "line", "stop")),
+        note=extra_time.note(visit),
         facts=(
+            *power.now_and_used(visit),
             Fact(_("Confirmed on"), visit.at(session.started_at, seconds=True)),
             *programme_facts(visit)[:1],
+            *extra_time.facts(visit),
             reference(visit),
         ),
         status=_("Power is on until %(time)s.") % {"time": time},
         offline=_("%(device)s does not need your phone. It has its own timer and ends at %(time)s.")
         % {"device": visit.name, "time": time},
-        pace="fast" if ends_at - visit.now <= SOON else "slow",
+        pace=_pace_while_on(visit, ends_at),
     )
+
+
+def _pace_while_on(visit: Visit, ends_at: datetime) -> str:
+    """Fast near the end and while extra minutes are being settled; slow until the money of the start is taken."""
+    if ends_at - visit.now <= SOON or extra_time.is_looked_up(visit) or (visit.till.captured and visit.till.reserved):
+        return "fast"
+    return "slow" if visit.till.reserved else "calm"
 
 
 def unreachable(visit: Visit) -> SessionPage:

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from sessions_app.guest import words
+from sessions_app.guest import more, power, words
 from sessions_app.guest.sentences import reference, share_bar
 from sessions_app.guest.shapes import Act, Bar, Chip, Fact, Line, Ring, SessionPage, Step
 from sessions_app.guest.visit import Visit
-from sessions_app.states import Reason, State
+from sessions_app.states import Reason
 
 
 def over(visit: Visit) -> SessionPage:
     session = visit.session
     if session.started_at is None:
         return never_on(visit)
-    whole = session.delivered_s is None or session.delivered_s >= session.duration_s
-    if session.state == State.COMPLETED and (whole or not session.reason) and not visit.till.back:
-        return complete(visit)
-    return cut_short(visit)
+    return complete(visit) if more.is_plain_end(visit) else cut_short(visit)
 
 
 def complete(visit: Visit) -> SessionPage:
@@ -38,10 +36,13 @@ def complete(visit: Visit) -> SessionPage:
         money=paid,
         headline=_("Done at %(time)s") % {"time": done_at},
         ring=Ring(look="full", icon="check"),
-        acts=again(visit, str(visit.kind.again)),
+        acts=(see_receipt(visit), *(replace(act, look="line") for act in again(visit, str(visit.kind.again))))
+        if more.has_receipt(visit)
+        else again(visit, str(visit.kind.again)),
         facts=(
             Fact(_("On"), visit.at(session.started_at, seconds=True)),
             Fact(_("Confirmed off"), visit.at(session.closed_at, seconds=True)),
+            *power.used(visit),
             reference(visit),
         ),
         status=_("Done at %(time)s.") % {"time": done_at},
@@ -63,13 +64,16 @@ class Cut:
 def why_cut(visit: Visit) -> Cut:
     session, name = visit.session, {"device": visit.name, "company": visit.company}
     off_at = {**name, "time": visit.at(session.off_requested_at or session.closed_at)}
+    dark_at = {**name, "time": visit.at(visit.off_at)}
     sentences = {
         Reason.STOPPED_BY_GUEST: Cut(_("You stopped %(device)s at %(time)s.") % off_at, broke=False),
         Reason.STOPPED_BY_STAFF: Cut(_("%(company)s stopped %(device)s at %(time)s.") % off_at),
         Reason.FORCE_ENDED: Cut(_("%(company)s ended this session at %(time)s.") % off_at),
-        Reason.RELAY_OFF: Cut(_("%(device)s lost power at %(time)s and did not come back on.") % off_at),
-        Reason.NO_POWER: Cut(_("The site had no more power to give at %(time)s.") % off_at),
-        Reason.RECONCILIATION: Cut(_("We could not confirm that %(device)s stayed on after %(time)s.") % off_at),
+        Reason.RELAY_OFF: Cut(_("%(device)s lost power at %(time)s and did not come back on.") % dark_at),
+        Reason.NO_POWER: Cut(_("The site had no more power to give at %(time)s.") % dark_at),
+        Reason.RECONCILIATION: Cut(
+            _("We could not confirm that %(device)s stayed on after %(time)s.") % {**name, "time": _proven_until(visit)}
+        ),
         Reason.PAYMENT_FAILED: Cut(
             _("Your bank did not release the money, so %(device)s was switched off at %(time)s.") % off_at
         ),
@@ -77,6 +81,13 @@ def why_cut(visit: Visit) -> Cut:
     }
     plain = Cut(_("%(device)s went off at %(time)s.") % off_at)
     return sentences.get(Reason(session.reason), plain) if session.reason else plain
+
+
+def _proven_until(visit: Visit) -> str:
+    """Until when power was confirmed: the delivered seconds after the confirmed ON, and the pauses between."""
+    session = visit.session
+    on_for = timedelta(seconds=visit.delivered_s, milliseconds=session.paused_ms)
+    return visit.at(session.started_at + on_for if session.started_at else session.off_requested_at)
 
 
 def cut_short(visit: Visit) -> SessionPage:
@@ -101,14 +112,15 @@ def cut_short(visit: Visit) -> SessionPage:
         state="interrupted" if cut.broke else "stopped",
         chip=Chip("cut", _("Stopped early")),
         headline=headline,
-        answer=got,
+        answer=f"{refund_refused()} {got}" if is_still_owed(visit) else got,
         bar=bar_of(visit, back),
         happened=cut.what,
         acts=again(visit, _("Use %(device)s again") % {"device": visit.name}),
         steps=refund_steps(visit, cut),
         facts=(
             Fact(_("On"), visit.at(session.started_at, seconds=True)),
-            Fact(_("Off"), visit.at(session.off_requested_at or session.closed_at, seconds=True)),
+            Fact(_("Off"), visit.at(visit.off_at, seconds=True)),
+            *power.used(visit),
             reference(visit),
         ),
         status=_("Stopped early. %(headline)s.") % {"headline": headline},
@@ -119,8 +131,10 @@ def cut_short(visit: Visit) -> SessionPage:
 def bar_of(visit: Visit, back: int) -> Bar | None:
     if not back or not visit.till.kept:
         return None
-    not_taken = "" if visit.till.back else _("%(time)s not charged")
-    return share_bar(visit, visit.delivered_s, visit.till.kept, back, not_taken)
+    rest = "" if visit.till.back else _("%(time)s not charged")
+    if is_still_owed(visit):
+        rest = _("%(time)s owed to you")
+    return share_bar(visit, visit.delivered_s, visit.till.kept, back, rest)
 
 
 # -- ended before there was power
@@ -142,12 +156,10 @@ def never_on(visit: Visit) -> SessionPage:
 
 
 def start_failed(visit: Visit) -> SessionPage:
-    asked = visit.on_attempts or 3
     name = {"device": visit.name}
-    tries = ngettext("We asked once", "We asked %(n)d times", asked) % {"n": asked}
-    no_answer = ngettext("Asked once, no answer", "Asked %(n)d times, no answer", asked) % {"n": asked}
+    happened, tried = _tries(visit.on_attempts, name)
     ended_at = visit.at(visit.session.closed_at, seconds=True)
-    steps = [Step("fail", no_answer, ended_at)]
+    steps = [Step("fail", tried, ended_at)]
     if visit.till.funded_at:
         first = _("%(price)s paid") if visit.till.captured else _("%(price)s reserved")
         steps.insert(0, Step("done", first % {"price": visit.price}, visit.at(visit.till.funded_at)))
@@ -159,11 +171,21 @@ def start_failed(visit: Visit) -> SessionPage:
         state="start_failed",
         chip=Chip("cross", _("Did not start")),
         headline="",
-        happened=_("%(device)s did not switch on. %(tries)s and it never confirmed, so no time and no money was used.")
-        % {**name, "tries": tries},
+        happened=happened,
         acts=again(visit, _("Try %(device)s again") % name),
         steps=(*steps, *refund_steps(visit)),
     )
+
+
+def _tries(asked: int, name: dict[str, str]) -> tuple[str, str]:
+    """What happened in a sentence, and as a step. Not asked at all: we came too late ourselves."""
+    if not asked:
+        why = _("We could not ask %(device)s to switch on in time, so no time and no money was used.") % name
+        return why, _("Not asked in time")
+    tries = ngettext("We asked once", "We asked %(n)d times", asked) % {"n": asked}
+    why = _("%(device)s did not switch on. %(tries)s and it never confirmed, so no time and no money was used.")
+    no_answer = ngettext("Asked once, no answer", "Asked %(n)d times, no answer", asked) % {"n": asked}
+    return why % {**name, "tries": tries}, no_answer
 
 
 def hold_expired(visit: Visit) -> SessionPage:
@@ -241,6 +263,8 @@ def money_headline(visit: Visit) -> str:
     tab = visit.till
     if tab.back and tab.returned >= tab.back:
         return _("%(back)s was paid back to you") % {"back": tab.say(tab.returned)}
+    if is_still_owed(visit):
+        return _("We still owe you %(back)s") % {"back": tab.say(tab.back - tab.returned)}
     if tab.back:
         return _("%(back)s is on its way back to you") % {"back": tab.say(tab.back)}
     if tab.captured or (tab.reserved and tab.charge):
@@ -257,8 +281,17 @@ def where_the_money_is(visit: Visit) -> str:
     if tab.is_reserved:
         return _("The %(price)s we had reserved is being released.") % price
     if tab.back and tab.returned < tab.back:
-        return _("You do not need to do anything.")
+        return refund_refused() if is_still_owed(visit) else _("You do not need to do anything.")
     return ""
+
+
+def is_still_owed(visit: Visit) -> bool:
+    """A refund came to nothing, and no other is under way: there is no bank at which it could be waited for."""
+    return visit.till.refused and visit.till.returned < visit.till.back
+
+
+def refund_refused() -> str:
+    return _("The refund did not go through. The people here have been told and see to it.")
 
 
 def refund_steps(visit: Visit, cut: Cut | None = None) -> tuple[Step, ...]:
@@ -268,8 +301,15 @@ def refund_steps(visit: Visit, cut: Cut | None = None) -> tuple[Step, ...]:
         return ()
     sent = tab.returned >= tab.back
     amount = {"back": tab.say(tab.back)}
-    off_at = visit.at(visit.session.off_requested_at or visit.session.closed_at, seconds=True)
+    off_at = visit.at(visit.off_at, seconds=True)
     off = [Step("fail" if cut.broke else "done", _("%(device)s off") % {"device": visit.name}, off_at)] if cut else []
+    if is_still_owed(visit):
+        owed = {"back": tab.say(tab.back - tab.returned)}
+        return (
+            *off,
+            Step("fail", _("%(back)s did not reach your bank") % owed),
+            Step("now", _("%(company)s sees to it") % {"company": visit.company}),
+        )
     return (
         *off,
         Step("done", _("%(back)s sent to your bank") % amount)
@@ -277,6 +317,10 @@ def refund_steps(visit: Visit, cut: Cut | None = None) -> tuple[Step, ...]:
         else Step("now", _("Sending %(back)s to your bank") % amount),
         Step("now" if sent else "todo", _("On your card, usually in 5 to 10 days")),
     )
+
+
+def see_receipt(visit: Visit) -> Act:
+    return Act(_("See your receipt"), visit.url("receipt"))
 
 
 def again(visit: Visit, button: str) -> tuple[Act, ...]:

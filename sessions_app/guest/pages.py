@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sessions_app.guest import live
+from sessions_app.guest import extra_time, live, more
 from sessions_app.guest.over import over
-from sessions_app.guest.shapes import SessionPage, milliseconds
+from sessions_app.guest.shapes import Line, SessionPage, milliseconds
 from sessions_app.guest.visit import Visit, version
 
 
 def session_page(visit: Visit) -> SessionPage:
-    return complete(visit, live.PAGES.get(visit.session.state, over)(visit))
+    page = extra_time.told(visit, live.PAGES.get(visit.session.state, over)(visit))
+    return complete(visit, replace(page, links=more.links(visit), ask=more.ask(visit)))
+
+
+def money_line(visit: Visit) -> Line:
+    """What the session's page says first: what happens to the money."""
+    page = live.PAGES.get(visit.session.state, over)(visit)
+    return page.money or Line(f"{page.headline.rstrip('.')}.", page.answer or "")
 
 
 def stop_page(visit: Visit) -> SessionPage:
@@ -28,5 +35,6 @@ def complete(visit: Visit, page: SessionPage) -> SessionPage:
         title=page.title or page.headline.rstrip("."),
     )
     ring = replace(page.ring, clock="", percent=0) if page.ring else None
-    said = version((visit.session.state, replace(page, ring=ring, pace="")))
+    still = tuple(replace(fact, value="") if fact.live else fact for fact in page.facts)
+    said = version((visit.session.state, replace(page, ring=ring, facts=still, pace="")))
     return replace(page, version=said, now_ms=milliseconds(visit.now))

@@ -113,7 +113,8 @@ def yours(scanned: Scanned, order: Payment, session_url: str, held_until: dateti
     )
     return replace(
         page,
-        say=_("Kept for you until %(time)s. Nothing is charged yet.") % {"time": scanned.at(held_until)},
+        money=Line(_("Nothing is charged yet.")),
+        say=_("Kept for you until %(time)s.") % {"time": scanned.at(held_until)},
         heading=words.programme(order.plan_name, order.duration_s),
         text=_("Nobody else can take %(device)s until then.") % scanned.names,
         acts=(
@@ -148,6 +149,14 @@ def reason(kind: str, scanned: Scanned) -> Why:
             _("%(device)s is in use, or somebody is paying for it.") % names,
             _("Somebody was here before you"),
             _("You can buy as soon as it is free. This page shows it by itself."),
+        ),
+        "kept": Why(
+            "busy",
+            "people",
+            _("Kept"),
+            _("%(device)s is kept for the first in line.") % names,
+            _("Somebody was here before you"),
+            _("Whoever waits in line gets it first. This page shows by itself when it is free."),
         ),
         "maintenance": Why(
             "maintenance",
@@ -223,6 +232,8 @@ def when(kind: str, scanned: Scanned) -> str:
     facts = {"time": scanned.at(scanned.until), "wait": words.about(scanned.until - scanned.now)}
     if kind == "busy":
         return _("Free at about %(time)s, in %(wait)s.") % facts
+    if kind == "kept":
+        return _("Kept until %(time)s for a guest who waited in line.") % facts
     if kind == "no_power":
         return _("Power expected at about %(time)s.") % facts
     return _("Back at about %(time)s.") % facts
@@ -256,6 +267,7 @@ def cannot_buy(kind: str, scanned: Scanned, others: Sequence[Other] = ()) -> Sca
     )
     return replace(
         page,
+        money=Line(_("Nothing was charged.")),
         say=when(kind, scanned) or why.say,
         heading=why.heading,
         text=why.text,

@@ -30,6 +30,9 @@ def while_on(visit: Visit) -> Line:
         if visit.session.refund_unused
         else _("Minutes we do not deliver are paid back.")
     )
+    if visit.till.captured and visit.till.reserved:
+        amounts = {"paid": visit.till.say(visit.till.captured), "reserved": visit.till.say(visit.till.reserved)}
+        return Line(_("%(paid)s paid, %(reserved)s reserved.") % amounts, promise)
     if visit.till.captured:
         return Line(_("%(price)s paid.") % {"price": visit.price}, promise)
     return Line(_("%(price)s is charged now that it is on.") % {"price": visit.price}, promise)
@@ -55,7 +58,7 @@ def reserved_or_paid(visit: Visit) -> str:
 
 
 def stop_gives_back(visit: Visit) -> int:
-    if not visit.session.refund_unused:
+    if not visit.session.refund_unused and visit.session.paused_at is None:
         return 0
     return visit.till.price - sum(money.charges(visit.till.orders, visit.delivered_s))
 
@@ -72,7 +75,7 @@ def share_bar(visit: Visit, used_s: int, kept: int, back: int, back_words: str =
 
 def programme_facts(visit: Visit) -> tuple[Fact, ...]:
     return (
-        Fact(_("Programme"), words.programme(visit.session.plan_name, visit.session.duration_s)),
+        Fact(_("Programme"), words.programme(visit.session.plan_name, visit.order.duration_s)),
         Fact(_("Price"), visit.price),
     )
 

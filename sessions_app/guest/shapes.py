@@ -12,7 +12,7 @@ from devices.models import Device
 from sessions_app.guest import words
 from sessions_app.guest.kinds import Kind, kind_of
 
-REFRESH_S = {"fast": 5, "slow": 15}
+REFRESH_S = {"fast": 5, "slow": 15, "calm": 30}
 """How often a page reloads itself where no script runs."""
 
 ARC = 100
@@ -111,8 +111,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Fact:
+    """``live``: a figure that moves all the time, by the name its place has; no news, it travels beside the page."""
+
     name: str
     value: str
+    live: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,18 @@ class Act:
     look: str = "main"
     icon: str = ""
     post: bool = False
+
+
+@dataclass(frozen=True)
+class AddressForm:
+    """One field for an e-mail address. ``wrong`` says why what was typed is not taken; ``said`` stands in its place."""
+
+    url: str
+    label: str
+    note: str
+    button: str
+    wrong: str = ""
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,10 +167,13 @@ class SessionPage:
     acts: tuple[Act, ...] = ()
     under_acts: str = ""
     facts: tuple[Fact, ...] = ()
+    links: tuple[Act, ...] = ()
+    """Rows at the foot: pages beside this one."""
+    ask: AddressForm | None = None
     status: str = ""
     title: str = ""
     pace: str = "slow"
-    """How often the page asks again: fast, slow, or never."""
+    """How often the page asks again: fast, slow, calm (nothing but time goes on), or never."""
 
     @property
     def refresh_s(self) -> int:
@@ -197,6 +215,8 @@ class ScanPage:
     timezone: str
     version: str
     title: str = ""
+    money: Line | None = None
+    """Said before all else where nothing can be bought, or where something is kept and not paid yet."""
     say: str = ""
     heading: str = ""
     text: str = ""

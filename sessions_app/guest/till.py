@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sessions_app.guest import words
 from sessions_app.models import Payment
+from sessions_app.payments import settlement
 from sessions_app.states import PaymentStatus, Purpose
 
 NEVER_FUNDED = (PaymentStatus.PENDING, PaymentStatus.FAILED)
@@ -29,6 +30,8 @@ class Till:
     start_status: str
     funded_at: datetime | None
     checkout_url: str
+    refused: bool
+    """A refund did not go through, and no other is under way: a person has to see to it."""
 
     @property
     def back(self) -> int:
@@ -59,14 +62,10 @@ class Till:
         return words.money(minor, self.currency)
 
 
-def count(payments: Sequence[Payment]) -> Till:
-    """Add up. Extensions that were never funded are only wishes and do not count."""
+def count(payments: Sequence[Payment], *, refused: frozenset[int]) -> Till:
+    """Add up. An extension counts once its minutes were added: not while it is unpaid, nor when it came too late."""
     start = next(payment for payment in payments if payment.purpose == Purpose.START)
-    counted = [start] + [
-        payment
-        for payment in payments
-        if payment is not start and payment.status not in (*NEVER_FUNDED, PaymentStatus.VOIDED)
-    ]
+    counted = [payment for payment in payments if settlement.takes_part(payment)]
     charges = [payment.charge_minor for payment in counted]
     return Till(
         currency=start.currency,
@@ -80,4 +79,5 @@ def count(payments: Sequence[Payment]) -> Till:
         start_status=start.status,
         funded_at=start.authorized_at or start.captured_at,
         checkout_url=start.checkout_url,
+        refused=any(payment.pk in refused for payment in counted),
     )

@@ -13,20 +13,22 @@ from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from devices import qr
-from hygate import clock
-from sessions_app import selling, services
-from sessions_app.guest import brand, cookie, labels, pages, scan
+from hygate import branding, clock
+from sessions_app import extending, gates, selling, services
+from sessions_app.guest import brand, calendar, cookie, labels, line, more, pages, power, scan
 from sessions_app.guest.scan import FREE, Scanned
 from sessions_app.guest.shapes import ScanPage, SessionPage
 from sessions_app.guest.visit import Visit, find
 from sessions_app.models import Payment
 from sessions_app.payments import checkout, settling
+from sessions_app.queue.services import WAITED_FOR
+from sessions_app.selling import Known, Standing
 from sessions_app.states import Purpose, State
 
 STOPPABLE = (State.RUNNING, State.PAUSED)
 A_DAY = 86400
 
-SessionView = Callable[[HttpRequest, Visit], HttpResponse]
+SessionView = Callable[..., HttpResponse]
 
 
 class SeeOther(HttpResponseRedirect):
@@ -47,6 +49,8 @@ def answer(
         name = f"guest/{template}_main.html" if asks_again else f"guest/{template}.html"
         response = render(request, name, {"page": page, **more}, status=status)
     response["ETag"] = etag
+    if figures := {fact.live: fact.value for fact in getattr(page, "facts", ()) if fact.live}:
+        response[power.HEADER] = power.header(figures)
     response["X-Hygate-Now"] = str(int(clock.now().timestamp() * 1000))
     return private(response)
 
@@ -76,21 +80,22 @@ def device(request: HttpRequest, code: str) -> HttpResponse:
     scanned = Scanned(device=label.device, code=code, now=clock.now())
     if label.retired_at is not None:
         return scan_answer(request, scan.retired(scanned), scanned, status=410)
+    mine = cookie.own_link(request, label.standing.link_hash)
     if request.method == "POST":
-        return buy(request, scanned)
-    return look(request, scanned)
+        return SeeOther(scanned.url) if mine else buy(request, scanned)
+    return own(request, scanned, find(mine, now=scanned.now)) if mine else look(request, scanned, label.standing)
 
 
-def look(request: HttpRequest, scanned: Scanned) -> HttpResponse:
-    mine = cookie.own_session(request, scanned.device)
-    if mine is not None:
-        return own(request, scanned, find(mine.token, now=scanned.now))
-    found = selling.availability(scanned.device, scanned.now)
+def look(request: HttpRequest, scanned: Scanned, standing: Standing) -> HttpResponse:
+    found = selling.availability(scanned.device, scanned.now, Known(gates.of(request), standing))
     plans = labels.plans_of(scanned.device) if found.kind == FREE else []
     if plans:
         return scan_answer(request, scan.for_sale(scanned, plans), scanned)
+    place = line.own_place(request, scanned.device) if standing.first is not None else None
+    if place is not None:
+        return private(SeeOther(f"/line/{place}/"))
     kind = "not_for_sale" if found.kind == FREE else found.kind
-    return cannot_buy(request, replace(scanned, until=found.until), kind)
+    return cannot_buy(request, replace(scanned, until=found.until), kind, waiting=standing.waiting or 0)
 
 
 def own(request: HttpRequest, scanned: Scanned, visit: Visit | None) -> HttpResponse:
@@ -100,9 +105,15 @@ def own(request: HttpRequest, scanned: Scanned, visit: Visit | None) -> HttpResp
     return scan_answer(request, page, scanned)
 
 
-def cannot_buy(request: HttpRequest, scanned: Scanned, kind: str, *, status: int = 200) -> HttpResponse:
-    others = labels.others_like(scanned.device, scanned.now) if kind != "disabled" else []
-    return scan_answer(request, scan.cannot_buy(kind, scanned, others), scanned, status=status)
+def cannot_buy(
+    request: HttpRequest, scanned: Scanned, kind: str, *, status: int = 200, waiting: int | None = None
+) -> HttpResponse:
+    """``waiting``: how many stand in line; where that is known, and waiting helps, the page offers to wait."""
+    others = labels.others_like(scanned.device, scanned.now, gates.of(request)) if kind != "disabled" else []
+    page = scan.cannot_buy(kind, scanned, others)
+    if waiting is not None and kind in WAITED_FOR:
+        page = line.with_wait(page, scanned, waiting)
+    return scan_answer(request, page, scanned, status=status)
 
 
 def scan_answer(request: HttpRequest, page: ScanPage, scanned: Scanned, status: int = 200) -> HttpResponse:
@@ -111,11 +122,14 @@ def scan_answer(request: HttpRequest, page: ScanPage, scanned: Scanned, status: 
 
 def buy(request: HttpRequest, scanned: Scanned) -> HttpResponse:
     plan = next((plan for plan in labels.plans_of(scanned.device) if str(plan.pk) == request.POST.get("plan")), None)
-    if plan is None or cookie.own_session(request, scanned.device) is not None:
+    if plan is None:
         return SeeOther(scanned.url)
     try:
         session = selling.hold_slot(device=scanned.device, plan=plan)
     except selling.CannotBuy as refusal:
+        place = line.own_place(request, scanned.device) if refusal.kind == "kept" else None
+        if place is not None:
+            return private(SeeOther(f"/line/{place}/"))
         return cannot_buy(request, replace(scanned, until=refusal.until), refusal.kind, status=409)
     return pay_for(request, session.payments.get(purpose=Purpose.START), session.token)
 
@@ -132,13 +146,13 @@ def pay_for(request: HttpRequest, order: Payment, token: str) -> HttpResponse:
 # -- the link
 
 
-def opened_by_link(view: SessionView) -> Callable[[HttpRequest, str], HttpResponse]:
+def opened_by_link(view: SessionView) -> SessionView:
     """The token in the path is the permission: it opens its own session, and anything else is a page unknown."""
 
     @wraps(view)
-    def opened(request: HttpRequest, token: str) -> HttpResponse:
+    def opened(request: HttpRequest, token: str, **more: str) -> HttpResponse:
         visit = find(token, now=clock.now())
-        return private(view(request, visit)) if visit else unknown(request, link=True)
+        return private(view(request, visit, **more)) if visit else unknown(request, link=True)
 
     return opened
 
@@ -146,6 +160,9 @@ def opened_by_link(view: SessionView) -> Callable[[HttpRequest, str], HttpRespon
 @require_safe
 @opened_by_link
 def session(request: HttpRequest, visit: Visit) -> HttpResponse:
+    if visit.session.state == State.RUNNING and visit.session.extendable:
+        found = extending.offer(visit.session, visit.now, gates.of(request), visit.payments)
+        visit = replace(visit, offer=found)
     page = pages.session_page(visit)
     response = answer(request, page, template="session", location=visit.device.location)
     if visit.session.is_live and visit.token not in cookie.tokens(request):
@@ -164,8 +181,23 @@ def paid(request: HttpRequest, visit: Visit) -> HttpResponse:
 @require_safe
 @opened_by_link
 def back(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """Left Stripe without paying: the label's page offers to go on or to cancel. Reading changes nothing."""
-    return cookie.remember(request, SeeOther(visit.device_url or visit.url()), visit.token)
+    """Left Stripe without paying: the label's page offers to go on or to cancel. Reading changes nothing.
+
+    Who wanted more time for a session that is on finds both on its own page.
+    """
+    held = visit.session.state == State.HELD and visit.device_url
+    return cookie.remember(request, SeeOther(held or visit.url()), visit.token)
+
+
+@require_safe
+@opened_by_link
+def done_ics(_request: HttpRequest, visit: Visit) -> HttpResponse:
+    """The end of a running session for a calendar; when it has none (any more), the session's page says why."""
+    if not more.has_calendar(visit) or visit.session.ends_at is None:
+        return SeeOther(visit.url())
+    response = HttpResponse(calendar.of(visit, visit.session.ends_at), content_type="text/calendar; charset=utf-8")
+    response["Content-Disposition"] = 'attachment; filename="done.ics"'
+    return response
 
 
 @require_POST
@@ -204,9 +236,20 @@ def stop(request: HttpRequest, visit: Visit) -> HttpResponse:
 
 
 @require_safe
-def brand_css(_request: HttpRequest) -> HttpResponse:
-    """The operator's one colour; the address carries it, so it can be kept for good."""
-    response = HttpResponse(brand.stylesheet(), content_type="text/css; charset=utf-8")
+def brand_css(_request: HttpRequest, color: str) -> HttpResponse:
+    """One colour; the address carries it, so it can be kept for good."""
+    response = HttpResponse(brand.stylesheet(f"#{color}"), content_type="text/css; charset=utf-8")
+    patch_cache_control(response, public=True, max_age=30 * A_DAY, immutable=True)
+    return response
+
+
+@require_safe
+def logo(_request: HttpRequest, name: str) -> HttpResponse:
+    """The operator's logo; its name is made from its contents, so it can be kept for good as well."""
+    image = branding.served(name)
+    if image is None:
+        return HttpResponse(status=404)
+    response = HttpResponse(image, content_type="image/webp")
     patch_cache_control(response, public=True, max_age=30 * A_DAY, immutable=True)
     return response
 

@@ -1,27 +1,72 @@
-"""How amounts, times and codes are spelled to a guest. A number and its unit never part at a line's end."""
+"""How amounts, times and codes are spelled to a guest, in the guest's language and in the time of the machine's place.
+
+A number and its unit never part at a line's end.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 from datetime import datetime, timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
+from django.utils.translation import get_language, gettext_noop, ngettext
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from sessions_app.money import ZERO_DECIMAL
 
 NBSP = "\u00a0"
 SYMBOLS = {"eur": "€", "gbp": "£", "usd": "$"}
+SIGN_FIRST = {"en": "", "nl": NBSP}
+"""The languages that write an amount's sign before its number, and what stands between (Unicode CLDR)."""
+DAYS = {"en": "D j M", "de": "D, j. M"}
+"""A day with its weekday, short, in Django's letters, where it is not as in most languages."""
+MOST_DAYS = "D j b"
+CITIES = (
+    gettext_noop("Amsterdam"),
+    gettext_noop("Athens"),
+    gettext_noop("Berlin"),
+    gettext_noop("Brussels"),
+    gettext_noop("Budapest"),
+    gettext_noop("Copenhagen"),
+    gettext_noop("Dublin"),
+    gettext_noop("Helsinki"),
+    gettext_noop("Lisbon"),
+    gettext_noop("London"),
+    gettext_noop("Luxembourg"),
+    gettext_noop("Madrid"),
+    gettext_noop("Oslo"),
+    gettext_noop("Paris"),
+    gettext_noop("Prague"),
+    gettext_noop("Rome"),
+    gettext_noop("Stockholm"),
+    gettext_noop("Vienna"),
+    gettext_noop("Warsaw"),
+    gettext_noop("Zurich"),
+)
+"""Cities that name time zones and have names of their own in the guests' languages; all others keep their names."""
+
+
+def language() -> str:
+    """The language without its region: ``de`` for de-AT."""
+    return (get_language() or "en").partition("-")[0]
+
+
+def number(value: Decimal | float, decimals: int = 0) -> str:
+    """1,840 and 0.62 in English, 1.840 and 0,62 in German: marks and groups as the language has them."""
+    return str(number_format(value, decimal_pos=decimals, use_l10n=True, force_grouping=True))
 
 
 def money(minor: int, currency: str) -> str:
-    """``360, "eur"`` is €3.60; a currency without a sign of its own keeps its code: CHF 3.60."""
-    code = currency.lower()
-    number = f"{minor:,}" if code in ZERO_DECIMAL else f"{minor / 100:,.2f}"
-    return f"{SYMBOLS[code]}{number}" if code in SYMBOLS else f"{code.upper()}{NBSP}{number}"
+    """``360, "eur"`` is €3.60, in German 3,60 €; a currency without a sign keeps its code: CHF 3.60."""
+    code, decimals = currency.lower(), 0 if currency.lower() in ZERO_DECIMAL else 2
+    figures = number(Decimal(minor).scaleb(-decimals), decimals)
+    if code not in SYMBOLS:
+        return f"{code.upper()}{NBSP}{figures}" if language() in SIGN_FIRST else f"{figures}{NBSP}{code.upper()}"
+    between = SIGN_FIRST.get(language())
+    return f"{figures}{NBSP}{SYMBOLS[code]}" if between is None else f"{SYMBOLS[code]}{between}{figures}"
 
 
 def span(seconds: int) -> str:
@@ -55,13 +100,18 @@ def at(moment: datetime, timezone: str, now: datetime | None = None, *, seconds:
     clock = there.strftime("%H:%M:%S" if seconds else "%H:%M")
     if now is None or there.date() == now.astimezone(ZoneInfo(timezone)).date():
         return clock
-    return f"{date_format(there, 'D j M').replace(' ', NBSP)}, {clock}"
+    return f"{day(there)}, {clock}"
+
+
+def day(there: datetime) -> str:
+    """Weekday, day and month, short, kept together: Sat 21 Nov. ``there`` is in the time of the place already."""
+    return date_format(there, DAYS.get(language(), MOST_DAYS)).replace(" ", NBSP)
 
 
 def zone(timezone: str) -> str:
     """The time zone by the city that names it: ``Europe/Vienna`` is "Vienna time"."""
     city = timezone.rsplit("/", 1)[-1].replace("_", " ")
-    return _("%(city)s time") % {"city": city}
+    return _("%(city)s time") % {"city": _(city)}
 
 
 def label(code: str) -> str:
@@ -73,6 +123,16 @@ def label(code: str) -> str:
     else:
         groups = re.findall(".{1,4}", code)
     return NBSP.join(groups)
+
+
+def scan_me() -> str:
+    """What to do, on a printed label."""
+    return _("Scan, pay, start. No app needed.")
+
+
+def compare_me() -> str:
+    """Above the code and the domain on a printed label, which a guest compares with the page."""
+    return _("Compare before you pay:")
 
 
 def programme(name: str, seconds: int) -> str:

@@ -51,6 +51,8 @@ def _successor(old: DeviceSession, now: datetime) -> DeviceSession:
         duration_s=old.duration_s,
         grace_s=old.grace_s,
         refund_unused=old.refund_unused,
+        extendable=old.extendable,
+        max_total_s=old.max_total_s,
         created_at=now,
         hold_expires_at=now,
     )

@@ -76,7 +76,10 @@ IntentStatus = Literal[
 
 @dataclass(frozen=True)
 class Intent:
-    """A PaymentIntent as last read. Amounts in minor units. ``site``: the mark of the site whose order it is."""
+    """A PaymentIntent as last read. Amounts in minor units. ``site``: the mark of the site whose order it is.
+
+    ``method_detail`` is what a person calls the method: "Visa ending 4242". No more of a card than that is kept.
+    """
 
     id: str
     status: str
@@ -90,6 +93,7 @@ class Intent:
     capture_before: datetime | None
     site: str = ""
     created_at: datetime | None = None
+    method_detail: str = ""
 
     @property
     def funded(self) -> bool:

@@ -10,8 +10,9 @@ from django.db.models import F, Sum
 from hygate import audit, clock
 from hygate.due import wake
 from hygate.models import SiteSettings
+from sessions_app import money
 from sessions_app.models import DeviceSession, Payment, Refund
-from sessions_app.payments.settlement import TAKEN
+from sessions_app.payments.settlement import TAKEN, takes_part
 from sessions_app.states import RefundStatus
 
 if TYPE_CHECKING:
@@ -31,6 +32,20 @@ class MovedOn(CannotRefund):
 def most_refundable(payment: Payment) -> int:
     """What was captured and is not promised to go back yet, in minor units."""
     return max(0, payment.captured_minor - payment.refund_promised_minor) if payment.status in TAKEN else 0
+
+
+def unused_minor(payment: Payment) -> int:
+    """The price of the minutes that were paid and not delivered, as far as it was taken and is not going back.
+
+    Settlement has given it back already but where the plan keeps it. Zero while the session is not over.
+    """
+    session = payment.session
+    if session.delivered_s is None or not takes_part(payment):
+        return 0
+    bought = [one for one in session.payments.order_by("id") if takes_part(one)]
+    keeps = money.charges([(one.amount_minor, one.duration_s) for one in bought], session.delivered_s)
+    kept = dict(zip((one.pk for one in bought), keeps, strict=True))[payment.pk]
+    return min(most_refundable(payment), max(0, payment.captured_minor - kept - payment.refund_promised_minor))
 
 
 def limit_for(payment: Payment, user: User) -> int:

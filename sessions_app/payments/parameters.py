@@ -7,10 +7,12 @@ from typing import Any
 
 from django.conf import settings
 from django.utils.crypto import salted_hmac
+from django.utils.translation import get_language
 
 from sessions_app.models import Payment
 
 MARK_LENGTH = 16
+STRIPE_SPEAKS = ("en", "de", "fr", "it", "es", "nl")
 
 
 def site_mark() -> str:
@@ -26,6 +28,7 @@ def checkout_parameters(payment: Payment, reference: str, *, token: str, label: 
         "mode": "payment",
         "ui_mode": "hosted_page",
         "submit_type": "pay",
+        "locale": _locale(),
         "client_reference_id": payment.ref,
         "metadata": metadata,
         "payment_intent_data": {"metadata": metadata},
@@ -49,6 +52,12 @@ def checkout_parameters(payment: Payment, reference: str, *, token: str, label: 
 def with_fresh_expiry(params: dict[str, Any], now: datetime) -> dict[str, Any]:
     """The same purchase for a call under a new key: only its expiry is counted anew."""
     return params | {"expires_at": _expires_at(now)}
+
+
+def _locale() -> str:
+    """The payment page goes on in the language of the page that led to it."""
+    language = get_language() or ""
+    return language if language in STRIPE_SPEAKS else "auto"
 
 
 def _expires_at(now: datetime) -> int:

@@ -9,7 +9,10 @@ from enum import StrEnum
 from hygate.numbers import Numbers
 from sessions_app.models import Payment
 from sessions_app.payments.gateway import Checkout
-from sessions_app.states import PaymentStatus, State
+from sessions_app.states import PaymentStatus, Purpose, State
+
+EXTENDS = (State.RUNNING, State.PAUSED)
+"""States in which a session can be made longer."""
 
 
 class Act(StrEnum):
@@ -33,11 +36,14 @@ class Next:
 def next_act(payment: Payment, *, session_state: str, hold_expires_at: datetime, now: datetime, n: Numbers) -> Next:
     """What an order that is due calls for.
 
-    Pending: repeat a create whose answer was lost, expire when the hold is over, otherwise re-read. Authorised:
-    capture once the relay was confirmed on or the settlement says how much; cancel when that is nothing.
+    Pending: repeat a create whose answer was lost, expire when the hold is over, otherwise re-read. An extension lives
+    by a clock of its own, and no longer than its session runs. Authorised: capture once the relay was confirmed on or
+    the settlement says how much; cancel when that is nothing.
     """
     if payment.status == PaymentStatus.PENDING:
         over = session_state != State.HELD or hold_expires_at <= now
+        if payment.purpose == Purpose.EXTENSION:
+            over = _extension_is_over(payment, session_state, now, n)
         if payment.checkout_id is not None:
             return Next(Act.EXPIRE if over else Act.READ)
         answer_lost_at = payment.created_at + timedelta(seconds=n.lease_stripe_s)
@@ -47,6 +53,12 @@ def next_act(payment: Payment, *, session_state: str, hold_expires_at: datetime,
             return Next(Act.CANCEL)
         return Next(Act.CAPTURE if payment.is_decided else Act.READ)
     return Next()
+
+
+def _extension_is_over(payment: Payment, session_state: str, now: datetime, n: Numbers) -> bool:
+    """Nobody may pay it any more: dropped, its session is over, or it is as old as a hold may get."""
+    too_old = payment.created_at + timedelta(seconds=n.hold_s) <= now
+    return payment.charge_minor is not None or session_state not in EXTENDS or too_old
 
 
 class Verdict(StrEnum):

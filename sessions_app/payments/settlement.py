@@ -15,6 +15,7 @@ from sessions_app import money
 from sessions_app.models import DeviceSession, Payment, Refund
 from sessions_app.states import PaymentStatus, Purpose, Reason
 
+UNDECIDED = (PaymentStatus.PENDING, PaymentStatus.AUTHORIZED)
 TAKEN = (PaymentStatus.SUCCEEDED, PaymentStatus.PARTIALLY_REFUNDED, PaymentStatus.REFUNDED)
 
 
@@ -23,6 +24,22 @@ def want_capture(session: DeviceSession, now: datetime) -> None:
     for payment in session.payments.select_for_update().filter(purpose=Purpose.START, status=PaymentStatus.AUTHORIZED):
         Payment.objects.filter(pk=payment.pk).update(capture_wanted_at=now, **_now_due(now))
         wake(payment)
+
+
+def want_extensions(session: DeviceSession, now: datetime) -> None:
+    """The relay's timer covers the extended end, by a reading: what the extensions cost is due (money rule 9)."""
+    rows = session.payments.select_for_update().filter(purpose=Purpose.EXTENSION, applied_at__isnull=False)
+    for payment in rows.filter(capture_wanted_at__isnull=True).order_by("id"):
+        is_held = payment.status == PaymentStatus.AUTHORIZED
+        due = _now_due(now) if is_held else {}  # what cannot be held was taken when it was paid
+        Payment.objects.filter(pk=payment.pk).update(capture_wanted_at=now, **due)
+        if is_held:
+            wake(payment)
+
+
+def takes_part(order: Payment) -> bool:
+    """Whether the order's minutes are among those of its session: an extension that came too late added none."""
+    return order.purpose == Purpose.START or order.applied_at is not None
 
 
 def settle_session(session: DeviceSession, now: datetime, *, by: str) -> None:
@@ -61,22 +78,34 @@ def _keep_all(pairs: Sequence[tuple[DeviceSession, Payment]], *, by: str) -> Non
 
 
 def _settle_orders(session: DeviceSession, orders: Sequence[Payment], now: datetime, *, by: str) -> None:
-    keeps = money.charges([(order.amount_minor, order.duration_s) for order in orders], session.delivered_s or 0)
-    for order, kept in zip(orders, keeps, strict=True):
-        charge = order.amount_minor if _keeps_all(session) else kept
+    """What was delivered is spread over the orders that bought it; an extension that waits for its money is over."""
+    bought = [order for order in orders if takes_part(order)]
+    keeps = money.charges([(order.amount_minor, order.duration_s) for order in bought], session.delivered_s or 0)
+    for order, kept in zip(bought, keeps, strict=True):
+        charge = order.amount_minor if keeps_all(session) and is_confirmed(order) else kept
         settle_order(order, charge, now, session=session, by=by)
+    for order in orders:
+        if not takes_part(order) and order.status in UNDECIDED:
+            settle_order(order, 0, now, session=session, by=by)
 
 
-def _keeps_all(session: DeviceSession) -> bool:
-    """Rule 7: only a guest who stops early, on a plan that says so, gets nothing back for unused minutes."""
-    return session.reason == Reason.STOPPED_BY_GUEST and not session.refund_unused and session.started_at is not None
+def keeps_all(session: DeviceSession) -> bool:
+    """Rule 7: only a guest who stops early, on a plan that says so, gets nothing back for unused minutes. Whoever stops
+    while the site gives no power did not stop early: what the site caused is given back."""
+    stopped = session.reason == Reason.STOPPED_BY_GUEST and session.started_at is not None
+    return stopped and not session.refund_unused and session.paused_at is None
+
+
+def is_confirmed(order: Payment) -> bool:
+    """Whether the relay was seen to cover the order's minutes (money rule 9): what nobody confirmed is not charged."""
+    return order.purpose == Purpose.START or order.capture_wanted_at is not None
 
 
 def settle_order(order: Payment, charge_minor: int, now: datetime, *, session: DeviceSession, by: str) -> None:
     """Write what ``order`` may keep; money that was taken beyond it becomes a Refund row here and now."""
     if order.charge_minor is not None:
         return
-    due = _now_due(now) if order.status in (PaymentStatus.PENDING, PaymentStatus.AUTHORIZED) else {}
+    due = _now_due(now) if order.status in UNDECIDED else {}
     Payment.objects.filter(pk=order.pk, charge_minor__isnull=True).update(charge_minor=charge_minor, **due)
     order.charge_minor = charge_minor
     audit.write_all([_settled(order, charge_minor, session, by)])

@@ -16,7 +16,7 @@ from hygate import audit, clock
 from hygate.due import wake
 from sessions_app.models import DeviceSession, Payment
 from sessions_app.moves import transition
-from sessions_app.payments import alerts, continuing, settlement
+from sessions_app.payments import alerts, continuing, extensions, settlement
 from sessions_app.payments.gateway import Checkout, Intent, RequestRefused
 from sessions_app.payments.providers import gateway
 from sessions_app.payments.rules import Verdict, verdict
@@ -99,11 +99,19 @@ def _look_again(payment: Payment, at: datetime, asked_at: datetime) -> None:
 
 def _wait_for_money(payment: Payment, session: DeviceSession, said: Verdict, now: datetime, asked_at: datetime) -> None:
     """Nothing decided yet. A bank that takes longer than the hold does not keep the device for it."""
-    over = session.hold_expires_at <= now
-    due = _next_look(now) if over else min(_next_look(now), session.hold_expires_at)
+    ends_at = _hold_ends_at(payment, session)
+    over = ends_at <= now
+    due = _next_look(now) if over else min(_next_look(now), ends_at)
     if over and said == Verdict.PROCESSING and session.state == State.HELD:
         transition(session, Move(State.CANCELLED, Reason(session.reason or Reason.HOLD_EXPIRED)), now=now)
     _look_again(payment, due, asked_at)
+
+
+def _hold_ends_at(payment: Payment, session: DeviceSession) -> datetime:
+    """Until when an order may be paid, as long as nothing else ends it."""
+    if payment.purpose == Purpose.START:
+        return session.hold_expires_at
+    return payment.created_at + timedelta(seconds=settings.NUMBERS.hold_s)
 
 
 def _next_look(now: datetime) -> datetime:
@@ -111,8 +119,13 @@ def _next_look(now: datetime) -> datetime:
 
 
 def _funded(payment: Payment, session: DeviceSession, intent: Intent, now: datetime, *, by: str) -> None:
-    """The money is held or taken. The slot that was kept for it starts its grace; a slot long gone gives it back."""
+    """The money is held or taken. The slot that was kept for it starts its grace; a slot long gone gives it back.
+
+    An extension makes its session longer, or it came too late and goes back whole.
+    """
     _remember_money(payment, intent, now, by=by)
+    if payment.purpose == Purpose.EXTENSION and extensions.apply(payment, session, now):
+        return
     if session.state == State.HELD and payment.purpose == Purpose.START:
         wanted = not session.reason
         transition(session, Move(State.GRACE) if wanted else Move(State.CANCELLED, Reason(session.reason)), now=now)
@@ -134,6 +147,7 @@ def _remember_money(payment: Payment, intent: Intent, now: datetime, *, by: str)
         status=payment.status,
         intent_id=intent.id,
         method=intent.method[:40],
+        method_detail=intent.method_detail[:60],
         settled_by=by,
         authorized_at=now,
         capture_before=intent.capture_before,
@@ -163,6 +177,8 @@ def _mismatch(payment: Payment, session: DeviceSession, intent: Intent, now: dat
         amount_minor=max(payment.amount_minor, intent.received_minor),
         status=PaymentStatus.SUCCEEDED if intent.status == "succeeded" else PaymentStatus.AUTHORIZED,
         intent_id=intent.id,
+        method=intent.method[:40],
+        method_detail=intent.method_detail[:60],
         captured_minor=intent.received_minor,
         failure="mismatch",
         settled_by=by,
@@ -179,7 +195,7 @@ def _mismatch(payment: Payment, session: DeviceSession, intent: Intent, now: dat
 
 def _unfunded(payment: Payment, session: DeviceSession, said: Verdict, now: datetime) -> None:
     """Stripe says that no money will come: only now the slot goes free."""
-    called_off = session.state == State.CANCELLED or bool(session.reason)
+    called_off = session.state == State.CANCELLED or bool(session.reason) or payment.charge_minor == 0
     Payment.objects.filter(pk=payment.pk).update(
         status=PaymentStatus.VOIDED if called_off else PaymentStatus.FAILED,
         failure=said.value,
@@ -202,6 +218,8 @@ def _hold_lost(payment: Payment, session: DeviceSession, now: datetime) -> None:
         status=PaymentStatus.VOIDED, failure="canceled", charge_minor=0, due_at=None, closed_at=now
     )
     audit.write("payment_voided", session=session.pk, payment=payment.pk, reason="canceled at the bank")
+    if extensions.is_unwanted(payment):
+        return  # our own cancel of what came too late, seen from Stripe's side
     if session.is_live and session.state not in (State.HELD, State.STOPPING):
         stops = session.state in (State.RUNNING, State.PAUSED)
         transition(session, Move(State.STOPPING if stops else State.CANCELLED, Reason.PAYMENT_FAILED), now=now)

@@ -16,6 +16,21 @@ from sessions_app.payments import gateway as g
 
 T = TypeVar("T")
 SIGNATURE_TOLERANCE_S = 300
+BRANDS = {
+    "amex": "American Express",
+    "diners": "Diners Club",
+    "discover": "Discover",
+    "eftpos_au": "Eftpos",
+    "jcb": "JCB",
+    "mastercard": "Mastercard",
+    "unionpay": "UnionPay",
+    "visa": "Visa",
+    "unknown": "Card",
+    "ideal": "iDEAL",
+    "paypal": "PayPal",
+    "sepa_debit": "SEPA debit",
+}
+"""Names that capital letters alone do not make."""
 _client: stripe.StripeClient | None = None
 _client_for: tuple[str, str] | None = None
 _http: stripe.RequestsClient | None = None
@@ -186,7 +201,17 @@ def _intent(found: Any) -> g.Intent:
         capture_before=datetime.fromtimestamp(before, UTC) if before else None,
         site=_metadata(found, "site"),
         created_at=datetime.fromtimestamp(found.created, UTC),
+        method_detail=_method_detail(method, details),
     )
+
+
+def _method_detail(method: str, details: Any) -> str:
+    """ "Visa ending 4242", or the method's own name where it has no number that a person would know."""
+    kind = getattr(details, method, None) if method else None
+    brand = str(getattr(kind, "brand", "") or "")
+    last = str(getattr(kind, "last4", "") or "")
+    name = BRANDS.get(brand or method) or method.replace("_", " ").title()
+    return f"{name} ending {last}" if last else name
 
 
 def _refund(found: Any) -> g.RefundFacts:

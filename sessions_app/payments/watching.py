@@ -15,7 +15,7 @@ from django.db import transaction
 from hygate import clock
 from hygate.due import Claim, released, still_mine
 from sessions_app.models import Payment, StripeWatch
-from sessions_app.payments import alerts, comparing, inbox, key_watch
+from sessions_app.payments import alerts, comparing, inbox, key_seen, key_watch
 from sessions_app.payments.budget import reserve_read
 from sessions_app.payments.gateway import KeyRefused, PaymentError, RequestRefused
 from sessions_app.payments.providers import gateway
@@ -56,6 +56,7 @@ def _look(watch: StripeWatch, now: datetime) -> datetime:
         follow_events(watch)
         watch.events_due_at = now + timedelta(seconds=EVENTS_EVERY_S)
         key_watch.note_answer()
+        key_seen.note(now)
     if watch.compare_since is not None or watch.compare_due_at is None or watch.compare_due_at <= now:
         compare(watch, now)
     StripeWatch.objects.filter(pk=watch.pk).update(

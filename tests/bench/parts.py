@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import killed, large, off_lateness, one_account, pages, paid, watched
+from tests.bench import decided, killed, large, off_lateness, one_account, pages, paid, polls, watched
 from tests.bench.killed import CASES
 from tests.bench.results import Finding
 
@@ -25,7 +25,8 @@ BENCHMARKS = {
     "c": Benchmark("From paid to relay on", ("c",)),
     "d": Benchmark("Killed with ends overdue", tuple(f"d-{case}" for case in CASES)),
     "e": Benchmark("Ten thousand sessions", ("e",)),
-    "f": Benchmark("The energy watcher with many plants", ("f",)),
+    "f": Benchmark("The energy watcher with many plants", ("f-watcher", "f-decision")),
+    "g": Benchmark("A thousand open session pages", ("g",)),
 }
 
 
@@ -44,7 +45,9 @@ def found_by(part: str, folder: Path, *, quick: bool) -> Finding:
         case "d":
             return killed.run(folder, case=way)
         case "f":
-            return watched.run(folder, quick=quick)
+            return decided.run(folder, quick=quick) if way == "decision" else watched.run(folder, quick=quick)
+        case "g":
+            return polls.run(folder, quick=quick)
         case _:
             return large.run(folder, quick=quick)
 

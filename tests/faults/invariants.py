@@ -88,14 +88,31 @@ def allowed_net(payment: Entry, session: Entry, seen: Evidence) -> set[int]:
     """What may be kept for an order: the part of the price that was delivered, rounded in the guest's favour."""
     if not any(one["kind"] in ("authorized", "captured") for one in seen.of_order(payment["ref"])):
         return {0}
-    delivered = min(session["delivered_s"] or 0, payment["duration_s"])
+    delivered = delivered_of(payment, session, seen)
     charge = payment["amount_minor"] * delivered // payment["duration_s"]
-    if not session["refund_unused"] and session["reason"] == "stopped_by_guest":
+    stopped_early = session["reason"] == "stopped_by_guest" and session.get("paused_at") is None
+    is_confirmed = payment["purpose"] == "start" or payment.get("capture_wanted_at") is not None
+    if not session["refund_unused"] and stopped_early and takes_part(payment) and is_confirmed:
         charge = payment["amount_minor"]
     charge = max(0, charge - given_by_people(payment, seen))
     too_small = charge < MINIMUM.get(payment["currency"], 0)
     held = payment["status"] in ("FAILED", "VOIDED")
     return {charge} | ({0} if too_small or held else set())
+
+
+def takes_part(payment: Entry) -> bool:
+    """An extension whose seconds were never added to its session has nothing to do with what was delivered."""
+    return payment["purpose"] == "start" or payment["applied_at"] is not None
+
+
+def delivered_of(payment: Entry, session: Entry, seen: Evidence) -> int:
+    """Seconds of one order that were delivered; the orders of a session are used up in the order they were made."""
+    if not takes_part(payment):
+        return 0
+    earlier = (one for one in seen.payments if one["session_id"] == session["id"] and one["id"] < payment["id"])
+    before = sum(one["duration_s"] for one in earlier if takes_part(one))
+    share: int = min(payment["duration_s"], (session["delivered_s"] or 0) - before)
+    return max(0, share)
 
 
 def given_by_people(payment: Entry, seen: Evidence) -> int:
@@ -360,6 +377,12 @@ def i15(seen: Evidence, scenario: Scenario) -> Iterator[str]:
             yield f"session {session['reference']}: {on:.1f} s of power for {session['duration_s']} s bought"
         if session["delivered_s"] != session["duration_s"]:
             yield f"session {session['reference']} is completed with {session['delivered_s']} s delivered"
+    given = {one["session"] for one in seen.audit if one["kind"] == "minutes_added"}
+    for session in (one for one in seen.sessions if one["id"] not in given):
+        orders = [one for one in seen.payments if one["session_id"] == session["id"] and takes_part(one)]
+        bought = sum(one["duration_s"] for one in orders)
+        if orders and bought != session["duration_s"]:
+            yield f"session {session['reference']} has {session['duration_s']} s, its orders bought {bought} s"
 
 
 def i16(seen: Evidence, scenario: Scenario) -> Iterator[str]:

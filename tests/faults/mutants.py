@@ -183,6 +183,7 @@ MUTANTS = (
             Edit(
                 "devices/relays/queue.py",
                 "        for request in requests:\n"
+                "            _leaves()\n"
                 "            self.flying[_pool.submit(calls.perform, request)] = request\n",
                 "        for request, answer in zip(requests, answers, strict=True):\n"
                 "            self.flying[_pool.submit(lambda told=answer: told)] = request\n",

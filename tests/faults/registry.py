@@ -76,5 +76,5 @@ def scenarios() -> dict[str, Scenario]:
     from tests.faults import rows
 
     rows.load()
-    order = "PDRCTES"
+    order = "PDRCTESQ"
     return dict(sorted(_scenarios.items(), key=lambda one: (order.index(one[0][0]), int(one[0][1:]))))

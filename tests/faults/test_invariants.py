@@ -80,6 +80,19 @@ def right() -> Evidence:
     )
 
 
+def extended(**changes: Any) -> Evidence:
+    """The same hour, bought in two halves: the second was added while the first one ran."""
+    seen, half = right(), BOUGHT_S // 2
+    seen.payments[0] |= {"duration_s": half}
+    added = {"id": 4, "ref": "S-1-2", "purpose": "extension", "applied_at": ON_AT + 10} | changes
+    seen.payments.append(seen.payments[0] | added)
+    seen.money += [
+        money(ON_AT + 10, "authorized", order="S-1-2"),
+        money(ON_AT + 12, "captured", order="S-1-2"),
+    ]
+    return seen
+
+
 def stopped_early(**changes: Any) -> Evidence:
     """The guest stops after 30 of 60 s: half of the price stays, half goes back as one Refund row."""
     seen = right()
@@ -181,6 +194,25 @@ def test_a_broken_ledger_is_seen(name: str) -> None:
     seen = right()
     break_it(seen)
     assert complaints(seen, number), f"{number} does not see {name}"
+
+
+def test_the_orders_of_an_extended_session_are_used_up_in_turn() -> None:
+    seen = extended()
+    assert [said for number in INVARIANTS for said in complaints(seen, number)] == []
+    seen.sessions[0].update(delivered_s=30)
+    assert complaints(seen, "I1") == ["order S-1-2 is off by 250 minor units"]
+
+
+def test_an_extension_that_was_never_added_may_keep_nothing() -> None:
+    seen = extended(applied_at=None)
+    seen.sessions[0].update(duration_s=30, delivered_s=30)
+    assert complaints(seen, "I1") == ["order S-1-2 is off by 250 minor units"]
+    seen.money[-1] = money(ON_AT + 20, "voided", order="S-1-2")
+    assert complaints(seen, "I1") == []
+
+
+def test_seconds_that_no_order_bought_are_seen() -> None:
+    assert complaints(extended(applied_at=None), "I15")
 
 
 def test_every_invariant_has_a_broken_ledger() -> None:

@@ -280,6 +280,28 @@ def test_without_a_broker_a_worker_runs_its_own_wake_ups_at_once(handler: Handle
     assert recorder.rows == [made.pk]
 
 
+def test_a_worker_takes_the_wake_ups_of_its_own_queue_and_leaves_the_others(
+    hints: list[tuple[str, list[int]]], handler: Handler, recorder: Recorder, manual_clock: Any
+) -> None:
+    watch, other = FallbackSweep("money", threads=1), FallbackSweep("relays", threads=1)
+    made = row()
+    assert other._take(handler.label, [made.pk]) == [made.pk]
+    assert watch._take(handler.label, [made.pk]) == []
+    let_go(watch)
+    assert recorder.rows == [made.pk]
+
+
+def test_a_worker_whose_threads_are_all_busy_leaves_wake_ups_to_the_broker(handler: Handler) -> None:
+    watch, hold = FallbackSweep("money", threads=1), threading.Event()
+    watch._pools[Queue.MONEY].submit(hold.wait)
+    try:
+        assert watch._take(handler.label, [-1]) == []  # waits for the thread: the only place is taken now
+        assert watch._take(handler.label, [-2]) == [-2]
+    finally:
+        hold.set()
+        let_go(watch)
+
+
 def test_a_chunk_that_the_broker_delivers_twice_is_run_once(handler: Handler, recorder: Recorder) -> None:
     row()
     row()

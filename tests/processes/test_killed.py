@@ -109,5 +109,5 @@ def test_everything_killed_while_running_leaves_the_relay_to_its_own_timer(site:
     wait_for(lambda: in_state(session, State.COMPLETED), 30, "closed after the restart")
     assert session.delivered_s == DURATION_S
     assert world.money() == [("authorized", 250), ("captured", 250)]
-    assert kinds_of(session)[-1] == "session_completed"
+    assert "session_completed" in kinds_of(session)
     assert not [entry for entry in world.switched() if _is_on(entry)][1:]

@@ -14,7 +14,7 @@ from django.urls import reverse
 from devices.models import Device, Location, ShellyAccount
 from hygate import alerts, clock, health
 from hygate.due.sweep import beat
-from hygate.models import Alert, AuditEvent, Role, Severity, User
+from hygate.models import Alert, AuditEvent, Role, Severity, SiteSettings, User
 
 pytestmark = pytest.mark.django_db
 QUIET = "All quiet: nothing waits for a person."
@@ -34,6 +34,7 @@ def operator() -> Client:
 
 @pytest.fixture
 def administrator() -> Client:
+    SiteSettings.objects.create(pk=1)  # a site that nobody has touched leads to Setup
     return browser("admin@site.example", Role.ADMINISTRATOR)
 
 

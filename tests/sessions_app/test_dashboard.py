@@ -20,8 +20,8 @@ from devices.shelly.errors import BadKey
 from devices.shelly.server_url import check_server_url
 from hygate import audit, clock
 from hygate.models import AuditEvent, Heartbeat, SiteSettings, User
-from sessions_app.dashboard import accounts, timeline
-from sessions_app.dashboard.forms import PlanForm
+from sessions_app.dashboard import channels, timeline
+from sessions_app.dashboard.forms import LocationForm, PlanForm
 from sessions_app.dashboard.spelling import natural
 from sessions_app.models import DeviceSession, Payment
 from sessions_app.states import Reason, State
@@ -155,7 +155,7 @@ def test_expired_login_during_polling_redirects_by_header(site: Site) -> None:
 
 
 def test_menu_shows_only_what_the_role_may_open(site: Site) -> None:
-    entry = f'href="{site.url("accounts")}"'
+    entry = f'href="{site.url("settings")}"'
     assert entry in site.administrator.get(site.url("locations")).content.decode()
     assert entry not in site.operator.get(site.url("locations")).content.decode()
 
@@ -323,7 +323,7 @@ def test_failed_sync_says_why(site: Site, monkeypatch: pytest.MonkeyPatch) -> No
     def refuse(_account: ShellyAccount) -> list[dict[str, Any]]:
         raise BadKey("HTTP 401")
 
-    monkeypatch.setattr(accounts, "sync_account", refuse)
+    monkeypatch.setattr(channels, "sync_account", refuse)
     html = site.administrator.post(site.url("account_sync"), headers={"HX-Request": "true"}).content.decode()
     assert BadKey.says in unescape(html)
     assert "bad_key" in html
@@ -331,16 +331,52 @@ def test_failed_sync_says_why(site: Site, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_picked_channels_become_devices_with_a_code(site: Site) -> None:
-    page = {"pick": ["1", "2"], "name-1": "Washer B", "kind-1": "washer", "name-2": "", "kind-2": "washer"}
-    page |= {"location": str(site.location.pk)}
+    one, two = (f"{row['shelly_id']}-{row['channel']}" for row in site.account.found[1:3])
+    page = {"pick": [one, two], f"name-{one}": "Washer B", f"kind-{one}": "washer", f"kind-{two}": "washer"}
+    page |= {"location": str(site.location.pk), f"name-{two}": ""}
     assert site.administrator.post(site.url("account_channels"), page).status_code == 422
     assert Device.objects.count() == 1
-    assert site.administrator.post(site.url("account_channels"), page | {"name-2": "Washer C"}).status_code == 303
+    assert site.administrator.post(site.url("account_channels"), page | {f"name-{two}": "Washer C"}).status_code == 303
     added = Device.objects.get(name="Washer B")
     assert (added.channel, added.online, added.output, added.location) == (1, True, False, site.location)
     code = added.codes.get().code
     assert len(code) == 6
     assert set(code) <= set(ALPHABET)
+
+
+def test_a_sync_that_comes_between_changes_nothing_of_what_was_picked(site: Site) -> None:
+    """The form names channels by what they are: another device in front of the list must not be sold in their place."""
+    one = site.account.found[1]
+    key = f"{one['shelly_id']}-{one['channel']}"
+    page = {"pick": [key], f"name-{key}": "Washer B", f"kind-{key}": "washer", "location": str(site.location.pk)}
+    stranger = one | {"shelly_id": "5a00a0", "name": "Sauna"}
+    site.account.found = [stranger, *site.account.found]
+    site.account.save(update_fields=["found"])
+    assert site.administrator.post(site.url("account_channels"), page).status_code == 303
+    assert Device.objects.get(name="Washer B").shelly_id == one["shelly_id"]
+    site.account.found = [stranger]
+    site.account.save(update_fields=["found"])
+    answer = site.administrator.post(site.url("account_channels"), page)
+    assert (answer.status_code, "has changed meanwhile" in answer.content.decode()) == (422, True)
+
+
+def test_names_with_odd_digits_are_sorted_like_any_other(site: Site) -> None:
+    Location.objects.filter(pk=site.location.pk).update(name="Hall 1\u00b2")
+    Device.objects.update(name="\u2460")
+    for name in ("devices", "locations", "sessions", "payments"):
+        assert site.administrator.get(site.url(name)).status_code == 200, name
+    assert min(["Dryer 10", "Dryer 2", "Dryer \u00b2"], key=natural) == "Dryer 2"
+
+
+def test_plans_keep_their_currency_and_their_longest_time(site: Site) -> None:
+    """Prices are numbers in the currency of the place; more time is bounded by a multiple of the plan's own."""
+    page = {name: getattr(site.location, name) or "" for name in LocationForm.base_fields} | {"currency": "usd"}
+    refused = site.administrator.post(site.url("location_edit"), page)
+    assert (refused.status_code, "priced in EUR" in refused.content.decode()) == (422, True)
+    UsagePlan.objects.update(duration_s=1800, extendable=True, max_total_s=5400)
+    form = PlanForm.values_of(site.plan, "eur") | {"minutes": 120, "seconds": 0}
+    assert site.administrator.post(site.url("plan_edit"), form).status_code == 303
+    assert UsagePlan.objects.get().max_total_s == 3 * 7200
 
 
 def test_what_cannot_be_sold_is_not_added(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ def test_whoever_guesses_codes_has_to_wait_and_finds_none_meanwhile(world: World
     assert [get(f"/d/X{number:04d}/").status_code for number in range(40)] == [404] * 40
     found = get("/d/WASH1/")
     assert found.status_code == 429
-    assert 50 <= int(found["Retry-After"]) <= 61
+    assert 1 <= int(found["Retry-After"]) <= 61  # the first of the forty may have been a while ago
     assert "Scan the label again in" in found.content.decode()
     assert "Washer 1" not in found.content.decode()
     assert get("/d/WASH1/", HOME).status_code == 200
@@ -43,10 +44,15 @@ def test_known_codes_cost_nothing_however_often_they_are_read(world: World) -> N
     assert {get("/d/WASH1/").status_code for _ in range(50)} == {200}
 
 
+def said(response: Any) -> str:
+    """The page but for its language form's hidden fields: one is drawn by lot, one is the address that was asked."""
+    return re.sub(r'<input type="hidden"[^>]*>', "", response.content.decode())
+
+
 @pytest.mark.parametrize("path", ["/session/{token}x/", "/session/{reference}/", "/session/1/"])
 def test_every_wrong_link_gets_the_same_answer(world: World, path: str) -> None:
     session = world.hold()
     wrong = get(path.format(token=session.token, reference=session.reference))
     other = get("/session/nothing-like-it/")
     assert wrong.status_code == other.status_code == 404
-    assert wrong.content == other.content
+    assert said(wrong) == said(other)

@@ -19,10 +19,10 @@ from hygate import clock
 from hygate.models import SiteSettings
 from sessions_app import selling, services
 from sessions_app.guest import cookie
-from sessions_app.models import DeviceSession, Payment
+from sessions_app.models import DeviceSession, Payment, Refund
 from sessions_app.payments import checkout, settling
 from sessions_app.payments.checkout import CheckoutUnavailable
-from sessions_app.states import PaymentStatus, State
+from sessions_app.states import PaymentStatus, RefundStatus, State
 
 pytestmark = pytest.mark.django_db
 
@@ -190,7 +190,7 @@ def test_when_it_is_known_the_page_says_when(
     client: Client, plan: UsagePlan, monkeypatch: pytest.MonkeyPatch, kind: str, sentence: str
 ) -> None:
     until = clock.now() + timedelta(minutes=18)
-    monkeypatch.setattr(selling, "availability", lambda _device, _now: selling.Availability(kind, until))
+    monkeypatch.setattr(selling, "availability", lambda *_: selling.Availability(kind, until))
     text = read(client, "/d/W17Q4/")
     assert sentence in text
     assert "Pay €" not in text
@@ -210,8 +210,10 @@ def test_when_it_is_known_the_page_says_when(
 def test_each_reason_has_its_own_sentence(
     client: Client, plan: UsagePlan, monkeypatch: pytest.MonkeyPatch, kind: str, sentence: str
 ) -> None:
-    monkeypatch.setattr(selling, "availability", lambda _device, _now: selling.Availability(kind))
-    assert sentence in read(client, "/d/W17Q4/")
+    monkeypatch.setattr(selling, "availability", lambda *_: selling.Availability(kind))
+    text = read(client, "/d/W17Q4/")
+    assert sentence in text
+    assert text.index("Nothing was charged.") < text.index(sentence)
 
 
 def test_a_free_one_of_the_same_kind_is_offered_instead(client: Client, device: Device, plan: UsagePlan) -> None:
@@ -467,13 +469,52 @@ def test_interrupted_says_the_money_first(client: Client, make: Make, reason: st
     assert text.index("€1.50 was paid back") < text.index(what)
 
 
+def test_a_refund_that_failed_is_still_owed_until_another_is_under_way(client: Client, make: Make) -> None:
+    session = make(
+        State.COMPLETED,
+        reason="stopped_by_guest",
+        pay={**CAPTURED, "charge_minor": 216},
+        **ran(36, closed_at=clock.now()),
+    )
+    order = session.payments.get()
+    Refund.objects.create(payment=order, amount_minor=144, reason="undelivered", status=RefundStatus.FAILED)
+    text = read(client)
+    assert "We still owe you €1.44 The refund did not go through." in text
+    assert "24 min owed to you" in text
+    assert "€1.44 did not reach your bank" in text
+    assert "on its way back" not in text
+    Refund.objects.create(payment=order, amount_minor=144, reason="undelivered", status=RefundStatus.REQUESTED)
+    Payment.objects.update(refund_promised_minor=144)
+    assert "€1.44 is on its way back to you" in read(client)
+    Refund.objects.filter(status=RefundStatus.REQUESTED).update(status=RefundStatus.SUCCEEDED)
+    Payment.objects.update(refunded_minor=144)
+    assert "€1.44 was paid back to you" in read(client)
+
+
+def test_a_refund_of_what_was_never_used_says_so_too_when_it_failed(client: Client, make: Make) -> None:
+    session = make(State.CANCELLED, reason="start_failed", pay={**CAPTURED, "charge_minor": 0}, closed_at=clock.now())
+    Refund.objects.create(
+        payment=session.payments.get(), amount_minor=360, reason="start_failed", status=RefundStatus.FAILED
+    )
+    text = read(client)
+    assert text.index("We still owe you €3.60") < text.index("We could not ask Washer 1")
+
+
+@pytest.mark.parametrize(
+    ("reserved", "pace"), [(0, "calm"), (360, "slow")], ids=["all of the money is taken", "its taking is under way"]
+)
+def test_a_running_page_asks_more_often_while_money_moves(client: Client, make: Make, reserved: int, pace: str) -> None:
+    make(State.RUNNING, pay={} if reserved else CAPTURED, **ran(24, off_requested_at=None, delivered_s=None))
+    assert f'data-pace="{pace}"' in client.get(LINK).content.decode()
+
+
 def test_a_start_that_failed_charges_nothing(client: Client, make: Make) -> None:
     pay = {"status": PaymentStatus.VOIDED, "charge_minor": 0}
     make(State.CANCELLED, reason="start_failed", pay=pay, closed_at=clock.now())
     text = read(client)
     assert "You were not charged" in text
     assert "The €3.60 we had reserved is released." in text
-    assert text.index("You were not charged") < text.index("Washer 1 did not switch on.")
+    assert text.index("You were not charged") < text.index("We could not ask Washer 1 to switch on in time")
 
 
 def test_a_start_that_failed_gives_back_what_was_taken(client: Client, make: Make) -> None:
@@ -652,10 +693,12 @@ def test_a_devices_name_cannot_write_html(client: Client, plan: UsagePlan) -> No
 
 
 @pytest.mark.parametrize(("color", "text"), [("#153e63", "#fff"), ("#ffc531", "#000"), ("red;}", "#fff")])
-def test_the_operators_colour_comes_with_a_readable_text(client: Client, db: None, color: str, text: str) -> None:
-    SiteSettings.objects.create(brand_color=color)
-    response = client.get("/brand.css")
+def test_the_operators_colour_comes_with_readable_words(client: Client, plan: UsagePlan, color: str, text: str) -> None:
+    SiteSettings.objects.update_or_create(pk=1, defaults={"brand_color": color})
     chosen = color if color.startswith("#") else "#153e63"
+    address = f"/brand-{chosen[1:]}.css"
+    assert f'href="{address}"' in client.get("/d/W17Q4/").content.decode()
+    response = client.get(address)
     assert response.content.decode() == f":root {{ --brand: {chosen}; --brand-text: {text}; }}\n"
     assert "immutable" in response["Cache-Control"]
 

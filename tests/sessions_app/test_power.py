@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from devices.energy.models import Promise
+from devices.energy.models import Promise, SitePower
 from hygate.models import Alert, AuditEvent
 from sessions_app import services
 from sessions_app.models import DeviceSession
@@ -232,6 +232,18 @@ def test_a_paused_session_can_be_stopped_and_pays_for_what_it_got(site: Powered)
     assert session.delivered_s is not None and session.delivered_s < 20
 
 
+def test_who_stops_while_the_site_gives_no_power_gets_the_rest_back_on_any_plan(site: Powered) -> None:
+    heater = site.machine("Heater", 3000)
+    site.read_relays()
+    session = site.run(heater)
+    DeviceSession.objects.filter(pk=session.pk).update(refund_unused=False)
+    session = pause(site, fresh(session))
+    assert services.stop_by_guest(session)
+    site.world.go(30)
+    captured, refunded = (dict(site.world.money()).get(kind, 0) for kind in ("captured", "refunded"))
+    assert captured - refunded == 250 * (fresh(session).delivered_s or 0) // session.duration_s
+
+
 def test_a_session_at_its_end_is_not_paused(site: Powered) -> None:
     heater = site.machine("Heater", 3000)
     site.read_relays()
@@ -271,6 +283,64 @@ def test_shedding_that_does_not_move_the_meter_stops(site: Powered) -> None:
         site.world.go(2)
     assert [fresh(one).state for one in sessions].count(State.PAUSED) == 2
     assert "did not move the meter" in Alert.objects.get(kind="energy_overload", closed_at=None).advice
+
+
+def test_what_nobody_can_help_is_written_once_a_minute_and_when_it_changes(site: Powered) -> None:
+    ward = site.machine("Ward", 5000, may_pause=False)
+    site.read_relays()
+    site.run(ward)
+
+    def look(times: int) -> Alert:
+        for number in range(times):
+            site.reads(13_000 + number)
+            site.look()
+            site.world.go(0.25)
+        return Alert.objects.get(kind="energy_overload", closed_at=None)
+
+    assert look(40).times == 1
+    site.world.go(51)
+    assert look(4).times == 2
+    SitePower.objects.update(least_running=1)
+    told = look(4)
+    assert (told.times, "the least that runs on" in told.advice) == (3, True)
+
+
+def test_who_is_being_switched_off_anyway_is_not_chosen(site: Powered) -> None:
+    """Its OFF does not get through yet: another one has to give up its power."""
+    ends, runs = site.machine("A heater", 3000, may_pause=True), site.machine("B heater", 3000)
+    site.read_relays()
+    ending, running = site.run(ends), site.run(runs)
+    site.world.fault(site.world.shelly_server, on="/v2/devices/api/set/switch", do="hang_before", times=50)
+    assert services.stop_by_guest(ending)
+    assert fresh(ending).state == State.STOPPING
+    site.reads(13_000)
+    site.look()
+    assert [one["taken_w"] for one in site.power.passes] == [3000]
+    assert fresh(running).state == State.PAUSED
+
+
+def test_a_session_that_is_switching_off_does_not_count_as_one_that_runs_on(site: Powered) -> None:
+    ends, runs = site.machine("A heater", 3000), site.machine("B heater", 3000)
+    site.read_relays()
+    ending, running = site.run(ends), site.run(runs)
+    SitePower.objects.update(least_running=1)
+    assert services.stop_by_guest(ending)
+    site.reads(13_000)
+    site.look()
+    assert fresh(running).state == State.RUNNING
+    assert "the least that runs on" in Alert.objects.get(kind="energy_overload", closed_at=None).advice
+
+
+def test_power_does_not_come_back_beside_one_it_may_not_run_with(site: Powered) -> None:
+    sauna = site.machine("Sauna", 3000, apart_group="heat")
+    bath = site.machine("Steam bath", 3000, apart_group="heat")
+    site.read_relays()
+    session = pause(site, site.run(sauna))
+    assert session.state == State.PAUSED
+    Promise.objects.create(device=bath, session=10**6, watts=3000, started_at=site.world.now)
+    assert give_back(site, session).state == State.PAUSED
+    Promise.objects.filter(device=bath).delete()
+    assert give_back(site, session).state == State.RUNNING
 
 
 def test_a_blind_site_lets_its_sessions_run_unless_told_otherwise(site: Powered) -> None:

@@ -20,7 +20,6 @@ from tests.world import World
 GENERAL = {
     "company": "Seaside Camping",
     "contact_phone": "+43 1 234",
-    "brand_color": "#0f766e",
     "refund_limit": "20.00",
     "devices_enabled": "on",
 }
@@ -149,9 +148,9 @@ def test_switched_on_again_everything_is_as_it_was(world: World, admin: Client) 
 def test_settings_write_what_changed_and_audit_which(admin: Client) -> None:
     assert admin.post(reverse("dashboard:settings"), GENERAL).status_code == 303
     site = SiteSettings.current()
-    assert (site.company, site.brand_color, site.refund_limit_minor) == ("Seaside Camping", "#0f766e", 2000)
+    assert (site.company, site.refund_limit_minor) == ("Seaside Camping", 2000)
     changed = AuditEvent.objects.get(kind="settings_edited").data["changed"]
-    assert changed == ["brand_color", "company", "contact_phone", "refund_limit_minor"]
+    assert changed == ["company", "contact_phone", "refund_limit_minor"]
     admin.post(reverse("dashboard:settings"), GENERAL)
     assert AuditEvent.objects.filter(kind="settings_edited").count() == 1
 
@@ -160,8 +159,6 @@ def test_settings_write_what_changed_and_audit_which(admin: Client) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
-        ("brand_color", "red", "Write the colour as #153e63."),
-        ("brand_color", "#fff;}", "Write the colour as #153e63."),
         ("refund_limit", "10000.01", "That is no limit any more"),
         ("refund_limit", "1.005", "At most 2 decimal places."),
         ("company", "", "This field is required."),
@@ -172,13 +169,6 @@ def test_settings_that_make_no_sense_are_refused(admin: Client, field: str, valu
     assert answer.status_code == 422
     assert sentence in unescape(answer.content.decode())
     assert SiteSettings.current().company == "Hygate"
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize(("color", "shown"), [("#153e63", "stands out"), ("#ffe08a", "pale")])
-def test_the_contrast_of_the_colour_is_shown(admin: Client, color: str, shown: str) -> None:
-    SiteSettings.objects.update_or_create(pk=1, defaults={"brand_color": color})
-    assert f">{shown}</span>" in page(admin, "settings")
 
 
 # -- maintenance

@@ -212,6 +212,9 @@ def test_with_a_wrong_clock_a_paid_session_waits_and_starts_when_it_is_right(wor
     session.refresh_from_db()
     assert session.state == State.WAITING_FOR_POWER
     assert world.relay() == []
+    text = unescape(Client().get(f"/session/{session.token}/").content.decode())
+    assert "Our clock has to be right before we start Washer 1" in text
+    assert "Sun, battery and grid" not in text and "Waiting for power" not in text
     skew(world, 0)
     look(world)
     assert not clock_watch.stops_starts()

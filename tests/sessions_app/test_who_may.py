@@ -19,9 +19,9 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from devices.energy.models import SourceKind
 from devices.models import Device, DeviceCode, EnergySource, Location, ShellyAccount, UsagePlan
 from hygate import clock
-from hygate.models import Alert, AuditEvent, Heartbeat, SiteSettings, User
+from hygate.models import Alert, AuditEvent, Heartbeat, SiteLogo, SiteSettings, User
 from sessions_app.guest import cookie
-from sessions_app.models import DeviceSession, Payment
+from sessions_app.models import DeviceSession, Payment, ProblemReport, QueueEntry
 from sessions_app.states import State
 
 pytestmark = pytest.mark.django_db
@@ -29,6 +29,7 @@ NOWHERE = "http://127.0.0.1:9"
 KEY = "the-auth-key-of-this-account"
 PLANT_SECRET = "the-app-secret-of-the-plant"
 STRIPE_KEY = "sk_test_the-stripe-key-of-this-site"
+LOGO = "0123456789ab"
 LINK, FOREIGN_LINK = "the-link-of-this-guest", "the-link-of-another-guest"
 PEOPLE = ("anonymous", "guest", "operator", "administrator")
 """``guest`` holds the cookie of a session of his own, on another device."""
@@ -79,8 +80,14 @@ TABLE: dict[str, Row] = {
     "mfa_view_recovery_codes": Row("", "login login 404 404", "login login 405 405"),
     "mfa_generate_recovery_codes": OWN_GUARDED,
     "guest:brand": FILE,
+    "guest:logo": FILE,
     "guest:qr": FILE,
     "guest:device": Row("", "200 200 200 200", "303 303 303 303"),
+    "guest:join": Row("", "303 303 303 303", "303 303 303 303"),
+    "guest:line": LINK_READ,
+    "guest:line_choose": Row("", "303 303 303 303", "303 303 303 303"),
+    "guest:line_longer": LINK_DO,
+    "guest:line_leave": LINK_DO,
     "guest:session": LINK_READ,
     "guest:paid": LINK_GO,
     "guest:back": LINK_GO,
@@ -88,11 +95,27 @@ TABLE: dict[str, Row] = {
     "guest:start": LINK_DO,
     "guest:cancel": LINK_DO,
     "guest:stop": Row("", "200 200 200 200", "303 303 303 303"),
+    "guest:extend": Row("", "200 200 200 200", "409 409 409 409"),
+    "guest:extend_cancel": LINK_DO,
+    "guest:language": LINK_DO,
+    "guest:done_ics": LINK_READ,
+    "guest:tell": Row("", "200 200 200 200", "422 422 422 422"),
+    "guest:receipt": LINK_GO,
+    "guest:receipt_pdf": LINK_GO,
+    "guest:receipt_mail": LINK_DO,
+    "guest:report": Row("", "200 200 200 200", "303 303 303 303"),
+    "guest:report_sent": Row("", "200 200 200 200", "303 303 303 303"),
+    "guest:label_report": Row("", "200 200 200 200", "303 303 303 303"),
     "dashboard:overview": READ_STAFF,
     "dashboard:overview_live": READ_STAFF,
     "dashboard:devices": READ_STAFF,
     "dashboard:devices_live": READ_STAFF,
     "dashboard:device": READ_STAFF,
+    "dashboard:device_live": READ_STAFF,
+    "dashboard:device_pulse": ASK_ADMIN,
+    "dashboard:device_code": FORM_ADMIN,
+    "dashboard:labels": READ_STAFF,
+    "dashboard:labels_pdf": Row("staff", "login login 303 303", "405 405 405 405"),
     "dashboard:device_edit": FORM_STAFF,
     "dashboard:maintenance": Row("staff", "login login 200 200", "login login 303 303"),
     "dashboard:maintenance_off": DO_STAFF,
@@ -105,13 +128,27 @@ TABLE: dict[str, Row] = {
     "dashboard:session": READ_STAFF,
     "dashboard:session_live": READ_STAFF,
     "dashboard:session_retry": FORM_STAFF,
+    "dashboard:session_minutes": FORM_STAFF,
+    "dashboard:session_start": Row("staff", "login login 303 303", "login login 303 303"),
     "dashboard:session_stop": FORM_STAFF,
     "dashboard:session_force-end": FORM_ADMIN,
     "dashboard:session_mark-failed": FORM_ADMIN,
+    "dashboard:problems": READ_STAFF,
+    "dashboard:problem": READ_STAFF,
+    "dashboard:problem_seen": DO_STAFF,
+    "dashboard:problem_answer": FORM_STAFF,
+    "dashboard:problem_close": DO_STAFF,
     "dashboard:payments": READ_STAFF,
+    "dashboard:payment": READ_STAFF,
+    "dashboard:payment_evidence": READ_STAFF,
     "dashboard:payment_refund": FORM_STAFF,
+    "dashboard:reports": READ_STAFF,
+    "dashboard:find": READ_STAFF,
+    "dashboard:audit": READ_ADMIN,
+    "dashboard:audit_verify": TRY_ADMIN,
     "dashboard:locations": READ_STAFF,
     "dashboard:location_add": FORM_ADMIN,
+    "dashboard:location": READ_STAFF,
     "dashboard:location_edit": FORM_STAFF,
     "dashboard:accounts": READ_ADMIN,
     "dashboard:account_add": FORM_ADMIN,
@@ -124,6 +161,17 @@ TABLE: dict[str, Row] = {
     "dashboard:stripe": READ_ADMIN,
     "dashboard:stripe_test": DO_ADMIN,
     "dashboard:settings": FORM_ADMIN,
+    "dashboard:branding": FORM_ADMIN,
+    "dashboard:branding_preview": Row("administrator", "login login 403 200", "login login 403 200"),
+    "dashboard:branding_contrast": READ_ADMIN,
+    "dashboard:security": READ_ADMIN,
+    "dashboard:security_factor": DO_ADMIN,
+    "dashboard:setup": READ_ADMIN,
+    "dashboard:setup_live": READ_ADMIN,
+    "dashboard:setup_plans": FORM_ADMIN,
+    "dashboard:setup_labels": DO_ADMIN,
+    "dashboard:setup_close": DO_ADMIN,
+    "dashboard:setup_reopen": DO_ADMIN,
     "dashboard:energy": READ_STAFF,
     "dashboard:energy_live": READ_STAFF,
     "dashboard:energy_charts": READ_STAFF,
@@ -148,6 +196,15 @@ TABLE: dict[str, Row] = {
     "dashboard:alert_close": DO_STAFF,
     "dashboard:help": READ_STAFF,
 }
+ADMINISTRATORS_ONLY = {
+    "keys, integrations, settings, team, audit log": (
+        "account stripe settings branding security setup team audit"
+        " energy_settings energy_source energy_site energy_token"
+    ),
+    "sync, add and delete devices, plans, locations": "device_pulse device_code plan_add plan_delete location_add",
+    "force end, mark failed": "session_force-end session_mark-failed",
+}
+"""The product's table of roles: addresses by how their names begin. Everything else is for all of the staff."""
 NO_CSRF = {"stripe_webhook"}
 """Stripe signs its calls instead."""
 
@@ -175,6 +232,12 @@ class Site:
         self.session = self.add_session(self.device, LINK)
         self.payment = self.session.payments.get()
         self.other = self.add_session(self.add_device(1, "Washer 2", "WASH2"), FOREIGN_LINK)
+        self.place = QueueEntry.objects.create(
+            device=self.device, token_hash=hashlib.sha256(LINK.encode()).hexdigest(), token=LINK
+        )
+        self.problem = ProblemReport.objects.create(
+            reference="P-2345", session=self.session, device=self.device, cause="no_power"
+        )
         self.alert = Alert.objects.create(key="mail", kind="mail_failed", title="Alerts cannot be mailed")
         self.source = EnergySource.objects.create(
             location=self.location,
@@ -243,10 +306,11 @@ class Site:
         """The address of ``name`` about this site's row."""
         pattern = ALL[name].pattern
         values: dict[str, Any] = {"token": LINK, "code": "WASH1", "form": "svg", "kind": "sigenergy_modbus"}
-        values["location"] = self.location.pk
+        values |= {"location": self.location.pk, "color": "153e63", "name": LOGO}
         rows = {"device": self.device, "maintenance": self.device, "plan": self.plan, "session": self.session}
         rows |= {"account": self.account, "location": self.location, "payment": self.payment, "team": self.colleague}
-        rows |= {"alert": self.alert, "energy": self.source}
+        rows |= {"alert": self.alert, "energy": self.source, "problem": self.problem}
+        values["reference"] = self.problem.reference
         word = name.rpartition(":")[2].partition("_")[0]
         if name in ("dashboard:energy_site", "dashboard:energy_token"):
             word = "location"
@@ -272,6 +336,7 @@ def site(settings: Any) -> Site:
     settings.STRIPE_API_BASE = NOWHERE
     settings.STRIPE_KEY = STRIPE_KEY
     SiteSettings.objects.get_or_create(pk=1)
+    SiteLogo.objects.create(name=LOGO, image=b"RIFF")
     return Site()
 
 
@@ -295,6 +360,15 @@ def test_a_view_says_itself_who_may_open_it(name: str) -> None:
     """Menu and buttons read the same attribute; what is not the dashboard's has none."""
     assert getattr(ALL[name].callback, "perm", "") == TABLE[name].perm
     assert bool(TABLE[name].perm) == name.startswith("dashboard:")
+
+
+def test_the_roles_are_those_of_the_products_table() -> None:
+    begins = tuple(f"dashboard:{word}" for words in ADMINISTRATORS_ONLY.values() for word in words.split())
+    pages = [name for name in ALL if name.startswith("dashboard:")]
+    assert {name for name in pages if TABLE[name].perm == "administrator"} == {
+        name for name in pages if name.startswith(begins)
+    }
+    assert {TABLE[name].perm for name in pages} == {"staff", "administrator"}
 
 
 def test_a_post_from_another_site_is_refused(site: Site) -> None:
@@ -331,7 +405,9 @@ def test_a_guests_cookie_never_leads_to_somebody_elses_session(site: Site) -> No
 def test_keys_and_links_are_on_no_page_and_operators_have_no_field_for_one(site: Site) -> None:
     """What people choose for themselves (their password) is not on the dashboard's own pages."""
     for name in (name for name in TABLE if name.startswith("dashboard:")):
-        pages = {person: site.browsers[person].get(site.url(name)).content.decode() for person in PEOPLE}
+        pages = {
+            person: site.browsers[person].get(site.url(name)).content.decode(errors="replace") for person in PEOPLE
+        }
         for secret in (KEY, STRIPE_KEY, LINK, PLANT_SECRET):
             assert not [person for person, html in pages.items() if secret in html], name
         for key_field in ('type="password"', 'name="auth_key"', 'name="app_secret"'):

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from devices.models import Device, RelayAttempt, RelayCommand, ShellyAccount
 from hygate.models import AuditEvent, Role, User
-from sessions_app import money, selling, services
+from sessions_app import extending, money, selling, services
 from sessions_app.models import DeviceSession, Payment, Refund, StripeWatch, WebhookEvent
 from sessions_app.payments.checkout import CheckoutUnavailable, open_checkout
 from sessions_app.payments.settling import nudge
-from sessions_app.states import LIVE, PaymentStatus, State
+from sessions_app.states import LIVE, PaymentStatus, Purpose, State
 from tests.world import PLUG, World
 
 HEAL_S = 1000
@@ -57,6 +57,8 @@ anything = st.lists(
         st.tuples(st.just("online"), st.booleans()),
         st.tuples(st.just("price"), st.integers(50, 900)),
         st.tuples(st.just("bank"), st.sampled_from(["cancel", "refund"])),
+        st.tuples(st.just("extend"), st.none()),
+        st.tuples(st.just("drop"), st.none()),
     ),
     min_size=2,
     max_size=20,
@@ -68,7 +70,19 @@ STOPPING: list[list[tuple[str, Any]]] = [
     [("wait", 11.0), ("staff", "stop_by_staff")],
     [("wait", 16.5), ("guest", "stop_by_guest")],
 ]
+EXTENDING = st.tuples(
+    st.sampled_from([0.3, 4.0, 11.0, 18.5, 19.0, 19.5, 25.0]),
+    st.sampled_from(["pay", "pay", "pay", "decline"]),
+    st.sampled_from(["page", "webhook", "both"]),
+    st.lists(
+        st.one_of(st.tuples(st.just("relay_fault"), relay_faults), st.tuples(st.just("drop"), st.none())), max_size=1
+    ),
+).map(lambda drawn: [("extend", None), ("wait", drawn[0]), ("pay", drawn[1]), *drawn[3], ("tell", drawn[2])])
+"""More time is chosen, and paid at once, in the last moment, or too late."""
 beginnings = st.one_of(
+    st.tuples(EXTENDING, st.sampled_from([[], [("wait", 11.0), ("guest", "stop_by_guest")]])).map(
+        lambda drawn: [*BUYING, *drawn[0], *drawn[1]]
+    ),
     st.integers(0, len(BUYING)).map(lambda many: BUYING[:many]),
     st.tuples(st.lists(st.tuples(st.just("stripe_fault"), stripe_faults), max_size=1), st.sampled_from(STOPPING)).map(
         lambda drawn: [*BUYING[:3], *drawn[0], *BUYING[3:], *drawn[1]]
@@ -102,6 +116,8 @@ class History:
             timeout_devices=[], circuit_opened_at=None, wide_gap_until=None, limit_hits=0, sync_due_at=None,
         )  # fmt: skip
         StripeWatch.objects.update(due_at=None, claimed_until=None)
+        self.world.plan.extendable, self.world.plan.max_total_s = True, 60
+        self.world.plan.save(update_fields=["extendable", "max_total_s"])
 
     def _quiet_simulators(self) -> None:
         self.world.shelly.faults.clear()
@@ -150,12 +166,26 @@ class History:
         if how in ("page", "both"):
             nudge(session)
         if how in ("webhook", "both"):
-            ref = session.payments.get().ref if session.payments.exists() else ""
+            newest = session.payments.order_by("-id").first()
+            ref = newest.ref if newest is not None else ""
             number = WebhookEvent.objects.count()
             WebhookEvent.objects.create(
                 event_id=f"evt_{session.pk}_{number}", kind="x", payment_ref=ref, due_at=self.world.now
             )
         self.world.go(0)
+
+    def do_extend(self, _: None) -> None:
+        session = self.session
+        if session is None:
+            return
+        try:
+            open_checkout(extending.order(session, self.world.plan))
+        except (extending.CannotExtend, CheckoutUnavailable) as no:
+            self.told.append(f"  (no more time: {no})")
+
+    def do_drop(self, _: None) -> None:
+        if (session := self.session) is not None:
+            extending.drop(session)
 
     def do_guest(self, service: str) -> None:
         if (session := self.session) is not None:
@@ -201,6 +231,10 @@ class History:
         )
         for payment in Payment.objects.select_related("session"):
             self._check_money(payment)
+        for session in DeviceSession.objects.all():
+            bought = [one for one in session.payments.all() if one.purpose == Purpose.START or one.applied_at]
+            assert session.duration_s == sum(one.duration_s for one in bought), "I15: seconds that nobody paid for"
+            assert session.max_total_s is None or session.duration_s <= session.max_total_s, "I1: over the limit"
         self._check_power()
 
     def _check_money(self, payment: Payment) -> None:
@@ -211,7 +245,7 @@ class History:
         assert len(captured) <= 1, "I2: captured twice"
         net = sum(captured) - refunded
         session = payment.session
-        wanted = payment.amount_minor * (session.delivered_s or 0) // payment.duration_s
+        wanted = payment.amount_minor * self._delivered_of(payment) // payment.duration_s
         lost = payment.status == PaymentStatus.FAILED
         too_small = 0 < wanted < money.minimum_minor(payment.currency)
         allowed = {0} if not authorized or lost else {wanted} | ({0} if too_small else set())
@@ -221,6 +255,15 @@ class History:
         assert payment.refunded_minor == refunded, "I14: our books and Stripe's differ"
         if session.state == State.COMPLETED:
             assert session.delivered_s == session.duration_s, "I15: a completed session delivered everything"
+
+    @staticmethod
+    def _delivered_of(payment: Payment) -> int:
+        """The seconds of one order that were delivered: those before it are used up first, one never added has none."""
+        if payment.purpose == Purpose.EXTENSION and payment.applied_at is None:
+            return 0
+        earlier = payment.session.payments.filter(pk__lt=payment.pk)
+        before = sum(one.duration_s for one in earlier if one.purpose == Purpose.START or one.applied_at is not None)
+        return max(0, min(payment.duration_s, (payment.session.delivered_s or 0) - before))
 
     def _check_power(self) -> None:
         changes = [one for one in self.world.ledger(self.world.shelly_server, "relay") if one["device"] == PLUG]

@@ -1,6 +1,6 @@
 """Random histories with faults: after each, the ledgers must add up to the cent and the relay must be off.
 
-``HYGATE_HISTORIES`` says how many (60; CI plays 500 on each database, the nightly run ten thousand). One that fails is
+``HYGATE_HISTORIES`` says how many (60; CI plays 500, the nightly run ten thousand). One that fails is
 printed, written to ``var/histories/``, and belongs into ``kept/`` once it is mended: those are played every time.
 """
 
@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, note, seed, settings
 
-from tests.simulation.history import History, steps
+from sessions_app.models import DeviceSession, Payment
+from sessions_app.states import PaymentStatus, Purpose
+from tests.simulation.history import BUYING, History, steps
 from tests.world import World
 
 HISTORIES = int(os.environ.get("HYGATE_HISTORIES", "60"))
-PARTS = 4
+PARTS = 10
 HERE = Path(__file__).parent
 KEPT = sorted((HERE / "kept").glob("*.json"))
 FAILED = HERE.parents[1] / "var" / "histories"
@@ -28,7 +30,7 @@ FAILED = HERE.parents[1] / "var" / "histories"
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_money_and_power_add_up_after_any_history(world: World, part: int) -> None:
-    world.settings.NUMBERS = replace(world.settings.NUMBERS, status_every_s=300, recon_s=60)
+    world.settings.NUMBERS = replace(world.settings.NUMBERS, status_every_s=300, recon_s=60, extend_least_left_s=1)
 
     @seed(part)
     @settings(
@@ -52,9 +54,18 @@ def test_money_and_power_add_up_after_any_history(world: World, part: int) -> No
 
 
 def test_histories_that_failed_once_add_up_now(world: World) -> None:
-    world.settings.NUMBERS = replace(world.settings.NUMBERS, status_every_s=300, recon_s=60)
+    world.settings.NUMBERS = replace(world.settings.NUMBERS, status_every_s=300, recon_s=60, extend_least_left_s=1)
     for kept in KEPT:
         played(History(world), [(step, value) for step, value in json.loads(kept.read_text())])
+
+
+def test_a_history_with_more_time_adds_it_and_one_that_pays_too_late_does_not(world: World) -> None:
+    """What the random histories are to cover is really reached by their steps."""
+    world.settings.NUMBERS = replace(world.settings.NUMBERS, status_every_s=300, recon_s=60, extend_least_left_s=1)
+    for wait_s, seconds, status in ((4.0, 40, PaymentStatus.SUCCEEDED), (25.0, 20, PaymentStatus.VOIDED)):
+        played(History(world), [*BUYING, ("extend", None), ("wait", wait_s), ("pay", "pay"), ("tell", "page")])
+        assert DeviceSession.objects.get().duration_s == seconds
+        assert Payment.objects.get(purpose=Purpose.EXTENSION).status == status
 
 
 def played(history: History, plan: list[tuple[str, Any]]) -> None:

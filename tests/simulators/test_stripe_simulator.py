@@ -275,6 +275,16 @@ def test_abandon_goes_back_and_charges_nothing(rig: Rig) -> None:
     assert (rig.client.v1.checkout.sessions.retrieve(session.id).status, rig.money()) == ("open", [])
 
 
+def test_the_bank_may_ask_between_the_card_and_the_payment(rig: Rig) -> None:
+    session = rig.client.v1.checkout.sessions.create(order())
+    asked = rig.http.post(f"/c/pay/{session.id}/verify")
+    assert asked.status_code == 200
+    assert "is it you?" in asked.text
+    assert "Your card was declined" in rig.http.post(f"/c/pay/{session.id}/decline").text
+    assert rig.http.post(f"/c/pay/{session.id}/pay").status_code == 303
+    assert "all done" in rig.http.post(f"/c/pay/{session.id}/verify").text
+
+
 @pytest.mark.parametrize(
     ("succeed", "status", "paid"), [(True, "succeeded", "paid"), (False, "requires_payment_method", "unpaid")]
 )

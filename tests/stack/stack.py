@@ -33,6 +33,7 @@ from tests.stack.proxy import Proxy
 ROOT = Path(__file__).resolve().parents[2]
 SHORTENED = {
     "HYGATE_HOLD_S": "30",
+    "HYGATE_EXTEND_LEAST_LEFT_S": "2",
     "HYGATE_RECON_S": "3",
     "HYGATE_START_WINDOW_S": "30",
     "HYGATE_OFF_BACKOFF_CAP_S": "5",
@@ -47,6 +48,8 @@ SHORTENED = {
     "HYGATE_LONGEST_PAUSE_S": "30",
     "HYGATE_SHED_SETTLE_S": "2",
     "HYGATE_SHED_CALM_S": "2",
+    "HYGATE_QUEUE_OFFER_S": "20",
+    "HYGATE_QUEUE_LOOK_S": "1",
     "HYGATE_LOG_LEVEL": "WARNING",
 }
 WEB_WITHIN_S = 60.0

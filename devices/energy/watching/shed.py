@@ -11,40 +11,49 @@ from django.conf import settings
 from django.db import transaction
 
 from devices.energy import shedding, site
-from devices.energy.models import Promise, SitePower
+from devices.energy.models import SitePower
 from devices.energy.orders import PowerOrder
 from devices.energy.rule import Overload
 from devices.energy.shedding import Candidate, Pass, Paused, ShedRules, Why
+from devices.energy.site import OpenPromise
 from devices.energy.terms import Phases
 from hygate import audit
 from hygate.alerts import close_alert, raise_alert
 from hygate.due import outcomes
-from hygate.models import Severity
+from hygate.models import Alert, Severity
 
 MOST_PASSES = 10
+TELL_AGAIN_AFTER = timedelta(minutes=1)
+NOTHING_HELPS = {
+    Why.FUTILE: "Pausing sessions did not move the meter: something else draws the power. Look for it.",
+    Why.FLOOR: "No further session may be paused here, by the setting for the least that runs on.",
+    Why.NOBODY: "No running session may be paused now. Switch something else off.",
+}
 
 
 @dataclass(frozen=True)
 class _Look:
     power: SitePower
-    promises: Sequence[Promise]
+    promises: Sequence[OpenPromise]
     now: datetime
 
     @property
-    def running(self) -> list[Promise]:
-        return [one for one in self.promises if one.started_at is not None and one.paused_at is None]
+    def running(self) -> list[OpenPromise]:
+        """Confirmed on and meant to be: whose OFF is under way already gives up its power without being asked."""
+        on = (one for one in self.promises if one.started_at is not None and one.paused_at is None)
+        return [one for one in on if not one.is_going_off]
 
     @property
-    def paused(self) -> list[Promise]:
+    def paused(self) -> list[OpenPromise]:
         """Those who stand still; one whose way back has begun is asked nothing more."""
         return [one for one in self.promises if site.stands_still(one)]
 
     @property
-    def served(self) -> list[Promise]:
+    def served(self) -> list[OpenPromise]:
         """Whose watts count before those who stand still get theirs back; whoever waits in the queue comes after."""
         return [one for one in self.promises if one.waiting_since is None and not site.stands_still(one)]
 
-    def named(self, devices: Sequence[str]) -> list[Promise]:
+    def named(self, devices: Sequence[str]) -> list[OpenPromise]:
         by_id = {str(one.device_id): one for one in self.promises}
         return [by_id[name] for name in devices]
 
@@ -59,7 +68,7 @@ def look(location_id: int, now: datetime) -> None:
     if not seen.running and not seen.paused:
         _calm(power, now)
         return
-    here = site.site_of(power, now)
+    here = site.site_of(power, now, site.apart_at(location_id) if seen.paused else site.NONE_APART)
     trouble = here.overload(now)
     if trouble.blind:
         _blind(seen, trouble)
@@ -98,12 +107,13 @@ def _shed(seen: _Look, trouble: Overload) -> None:
     if choice.why == Why.CHOSEN:
         passes = [*passes, Pass(now, choice.watts, trouble.flow_w)]
     stored = [_stored(one) for one in passes[-MOST_PASSES:]]
-    if stored == power.passes and power.calm_since is None and choice.why not in (Why.FUTILE, Why.NOBODY, Why.FLOOR):
+    is_news = choice.why in NOTHING_HELPS and not _told_lately(power, choice.why, now)
+    if stored == power.passes and power.calm_since is None and not is_news:
         return
     reason = f"The site is {max(trouble.total_w, *trouble.phases_w)} W above what it may draw."
     with transaction.atomic():
         SitePower.objects.filter(pk=power.pk).update(passes=stored, calm_since=None)
-        if choice.why in (Why.FUTILE, Why.NOBODY, Why.FLOOR):
+        if is_news:
             _nothing_helps(power, choice.why, reason)
     # each on its own, and after the site's row was let go: a pause locks its session first of all
     for one in seen.named(choice.devices):
@@ -131,7 +141,7 @@ def _blind(seen: _Look, trouble: Overload) -> None:
         SitePower.objects.filter(pk=seen.power.pk).update(calm_since=None)
     if not seen.power.shed_when_blind:
         return
-    due = [one for one in seen.running if one.device.may_pause]
+    due = [one for one in seen.running if one.may_pause]
     for one in due:
         with transaction.atomic():
             outcomes.publish(PowerOrder(one.device_id, "pause", trouble.sentence, seen.now))
@@ -139,35 +149,33 @@ def _blind(seen: _Look, trouble: Overload) -> None:
         audit.write("energy_blind", location=seen.power.location_id, paused=len(due), sentence=trouble.sentence)
 
 
-def _candidate(promise: Promise, now: datetime) -> Candidate:
-    device = promise.device
+def _candidate(promise: OpenPromise, now: datetime) -> Candidate:
     assert promise.started_at is not None
     is_own = (
         site.measured_since_switched(promise)
-        and device.reading_at is not None
-        and now - device.reading_at < site.OWN_WATTS_AGE
+        and promise.reading_at is not None
+        and now - promise.reading_at < site.OWN_WATTS_AGE
     )
     return Candidate(
-        device=str(device.pk),
-        phases=Phases(device.phases),
-        watts=float(device.watts or 0) if is_own else float(promise.watts),
+        device=str(promise.device_id),
+        phases=Phases(promise.phases),
+        watts=float(promise.own_watts or 0) if is_own else float(promise.watts),
         on_since=promise.switched_at or promise.started_at,
-        priority=device.priority,
-        may_pause=device.may_pause,
-        min_on=timedelta(seconds=device.min_on_s),
+        priority=promise.priority,
+        may_pause=promise.may_pause,
+        min_on=timedelta(seconds=promise.min_on_s),
     )
 
 
-def _paused(promise: Promise) -> Paused:
-    device = promise.device
+def _paused(promise: OpenPromise) -> Paused:
     assert promise.paused_at is not None
     return Paused(
-        device=str(device.pk),
-        phases=Phases(device.phases),
+        device=str(promise.device_id),
+        phases=Phases(promise.phases),
         watts=float(promise.watts),
         off_since=promise.paused_at,
-        priority=device.priority,
-        min_off=timedelta(seconds=device.min_off_s),
+        priority=promise.priority,
+        min_off=timedelta(seconds=promise.min_off_s),
     )
 
 
@@ -194,17 +202,18 @@ def _key(power: SitePower) -> str:
     return f"energy:location:{power.location_id}:overload"
 
 
+def _told_lately(power: SitePower, why: Why, now: datetime) -> bool:
+    """A look comes up to four times a second; the alert is written when it says something else, or is a minute old."""
+    rows = Alert.objects.filter(key=_key(power), closed_at__isnull=True, noticed_at__gt=now - TELL_AGAIN_AFTER)
+    return rows.filter(advice__endswith=NOTHING_HELPS[why]).exists()
+
+
 def _nothing_helps(power: SitePower, why: Why, reason: str) -> None:
-    known = {
-        Why.FUTILE: "Pausing sessions did not move the meter: something else draws the power. Look for it.",
-        Why.FLOOR: "No further session may be paused here, by the setting for the least that runs on.",
-        Why.NOBODY: "No running session may be paused now. Switch something else off.",
-    }
     raise_alert(
         _key(power),
         kind="energy_overload",
         title=f"{power.location.name} draws too much power",
-        advice=f"{reason} {known[why]}",
+        advice=f"{reason} {NOTHING_HELPS[why]}",
         severity=Severity.ERROR,
         help_anchor="energy-overload",
     )

@@ -1,7 +1,7 @@
 """The watcher: one task for each source it holds the lease of, one thread for the database.
 
 A source whose watcher dies is taken over when its lease ends; a second watcher stands by. Deliveries are merged in the
-event loop and stored together four times a second, so that twenty plants cost one thread and few transactions.
+event loop and stored together twice a second, so that twenty plants cost one thread and few transactions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from hygate.due.sweep import beat
 
 LEASE_S = 10.0
 LOOK_S = 2.0
-STORE_S = 0.25
+STORE_S = 0.5
 TIDY_S = 600.0
 LOOK_AGAIN_AFTER = timedelta(seconds=1)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0

@@ -6,13 +6,16 @@ import asyncio
 import signal
 from typing import Any
 
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand
 
 from devices.energy.watching.watcher import Watcher
+from hygate.checks import OURS
 
 
 class Command(BaseCommand):
     help = "Watch the energy sources: keep their latest readings, and shed load where a site draws too much."
+    requires_system_checks = (Tags.models, OURS)
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         asyncio.run(_run())

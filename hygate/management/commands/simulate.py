@@ -53,6 +53,9 @@ class Command(BaseCommand):
             default=settings.SIM_MQTT_PORT,
             help="sigenergy: the broker of its push (default: 8883)",
         )
+        parser.add_argument(
+            "--relays", metavar="URL", help="sigenergy: what the Shelly simulator there has switched on is its load"
+        )
 
     def handle(self, *args: Any, which: str, port: int | None, **options: Any) -> None:
         port = _default_port(which) if port is None else port
@@ -100,7 +103,9 @@ def _stripe(options: Options, _log: Callable[[str], Any]) -> Simulator:
 def _sigenergy(options: Options, _log: Callable[[str], Any]) -> Simulator:
     from hygate.simulators import sigenergy
 
-    simulator = sigenergy.build(modbus_port=options["modbus_port"], mqtt_port=options["mqtt_port"])
+    simulator = sigenergy.build(
+        modbus_port=options["modbus_port"], mqtt_port=options["mqtt_port"], shelly_url=options["relays"]
+    )
     simulator.plant.set(sigenergy.DEMO_DAY)
     return simulator
 

@@ -37,6 +37,6 @@ def furnish(simulator: Builder) -> None:
     add(DEMO_KEY, "e86bea10c070", "SNPL-00112EU", name="Pitch 7 socket", watts=(830.0,))
     sauna = ("Sauna light", "Sauna heater")
     add(DEMO_KEY, "34945410c025", "SHSW-25", channels=2, name="Sauna", channel_names=sauna, gen=1, watts=(40.0, 2200.0))
-    add(DEMO_KEY, "a4cf1210c001", "SHSW-PM", name="EV socket 1", gen=1, watts=(2300.0,))
+    add(DEMO_KEY, "a4cf1210c001", "SHSW-PM", name="EV socket 1", gen=1, watts=(11_000.0,))
     add(DEMO_KEY, "08b61f10c0a7", "SNSN-0013A", channels=0, name="Laundry climate", mode="sensor")
     add(DEMO_KEY, "34945410c0e7", "SHSW-25", channels=0, name="Reception shutter", gen=1, mode="roller")

@@ -15,6 +15,7 @@ from hygate.simulators.sigenergy.modbus import ModbusServer
 from hygate.simulators.sigenergy.mqtt import MqttPush
 from hygate.simulators.sigenergy.openapi import OpenApi
 from hygate.simulators.sigenergy.plant import Plant, PlantError
+from hygate.simulators.sigenergy.wired import Wired
 
 
 class SigenergySimulator(Simulator):
@@ -27,6 +28,7 @@ class SigenergySimulator(Simulator):
         modbus_port: int = 0,
         mqtt_port: int = 0,
         certificates: Certificates | None = None,
+        shelly_url: str | None = None,
     ) -> None:
         super().__init__(clock=clock)
         self.plant = Plant(clock)
@@ -35,6 +37,7 @@ class SigenergySimulator(Simulator):
         self.mqtt = MqttPush(
             self.plant, clock, mqtt_port, api=self.openapi, certificates=certificates, ledger=self.ledger
         )
+        self._wired = Wired(self.plant, shelly_url) if shelly_url else None
 
     @property
     def modbus_address(self) -> tuple[str, int]:
@@ -52,8 +55,12 @@ class SigenergySimulator(Simulator):
     async def on_start(self) -> None:
         await self.modbus.start()
         await self.mqtt.start()
+        if self._wired is not None:
+            await self._wired.start()
 
     async def on_stop(self) -> None:
+        if self._wired is not None:
+            await self._wired.stop()
         await self.mqtt.stop()
         await self.modbus.stop()
 
@@ -96,6 +103,9 @@ def build(
     mqtt_port: int = 0,
     certificates: Certificates | None = None,
     clock: Callable[[], float] = time.time,
+    shelly_url: str | None = None,
 ) -> SigenergySimulator:
-    """A plant on a sunny day with a house behind it."""
-    return SigenergySimulator(clock=clock, modbus_port=modbus_port, mqtt_port=mqtt_port, certificates=certificates)
+    """A plant on a sunny day with a house behind it, and in that house the relays of the Shelly simulator named."""
+    return SigenergySimulator(
+        clock=clock, modbus_port=modbus_port, mqtt_port=mqtt_port, certificates=certificates, shelly_url=shelly_url
+    )

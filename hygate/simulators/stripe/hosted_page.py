@@ -1,4 +1,4 @@
-"""The page a guest sees in place of Stripe's: what is bought, for how much, and four ways to go on.
+"""The page a guest sees in place of Stripe's: what is bought, for how much, and the ways to go on.
 
 No scripts: each way is a form, so that a browser, a test and ``make smoke`` use it alike.
 """
@@ -41,6 +41,7 @@ def pay_page(session: Json, *, error: str = "") -> str:
     notice = f'<p class="error" role="alert">{escape(error)}</p>' if error else ""
     ways = [
         ("pay", "Pay " + money(session["amount_total"], session["currency"]), "go"),
+        ("verify", "Pay, the bank asks first", ""),
         ("decline", "Decline card", ""),
     ]
     if offers_pay_later(session):
@@ -54,6 +55,14 @@ def pay_page(session: Json, *, error: str = "") -> str:
         f'<h1>Pay</h1><p class="amount">{amount}</p>{notice}<ul>{lines}</ul>{forms}'
         '<p class="note"><small>The simulated card is 4242 4242 4242 4242.</small></p>',
     )
+
+
+def bank_page(session: Json) -> str:
+    """3-D Secure: the bank's own question between the card and the payment."""
+    ways = [("pay", "It is me, pay", "go"), ("decline", "It is not me", "")]
+    forms = "".join(_form(session["id"], *way) for way in ways)
+    amount = escape(money(session["amount_total"], session["currency"]))
+    return _page("Your bank", f'<h1>Your bank asks: is it you?</h1><p class="amount">{amount}</p>{forms}')
 
 
 def ended_page(session: Json) -> str:

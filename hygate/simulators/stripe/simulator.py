@@ -108,6 +108,8 @@ class StripeSimulator(Simulator):
         session = self.books.sessions.get(request.match_info["id"])
         if session is None:
             return _html(hosted_page.unknown_page(), 404)
+        if request.match_info["way"] == "verify" and session["status"] == "open":
+            return _html(hosted_page.bank_page(session))
         try:
             target = take_way(self.books, session, request.match_info["way"])
         except (StripeRefusal, ControlError) as refusal:

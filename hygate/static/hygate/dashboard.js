@@ -37,6 +37,7 @@
   document.addEventListener("DOMContentLoaded", () => {
     synchronise();
     marks();
+    picked();
     setInterval(tick, 1000);
   });
   document.addEventListener("click", (event) => {
@@ -51,12 +52,85 @@
       marks();
     }
   });
-  document.addEventListener("htmx:beforeRequest", (event) => {
-    if (document.hidden && event.target.id === "live") event.preventDefault();
+  function allOf(box) { return document.querySelectorAll("#" + box.dataset.all + " input[type=checkbox]:not(:disabled)"); }
+  function picked() {
+    all("[data-all]", (box) => {
+      const own = [...allOf(box)], count = own.filter((one) => one.checked).length;
+      box.checked = own.length > 0 && count === own.length;
+      box.indeterminate = count > 0 && count < own.length;
+      box.closest("[data-js-only]").hidden = own.length < 2;
+    });
+  }
+  document.addEventListener("change", (event) => {
+    if ("all" in event.target.dataset) allOf(event.target).forEach((one) => { one.checked = event.target.checked; });
+    picked();
   });
+  document.addEventListener("keydown", (event) => {
+    const opener = document.querySelector("[data-find]");
+    if (!opener || event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
+    event.preventDefault();
+    if (!document.querySelector("dialog[open]")) opener.click();
+  });
+  // A form that is shown while it is typed: its second button sends it to a frame. A new frame each time, so that
+  // the pictures of a minute's typing do not fill the Back button.
+  let typing = 0;
+  document.addEventListener("input", (event) => {
+    const form = event.target.closest("form[data-preview]");
+    if (!form) return;
+    clearTimeout(typing);
+    typing = setTimeout(() => {
+      const old = document.querySelector("iframe[name=" + form.dataset.preview + "]"), fresh = old.cloneNode();
+      fresh.removeAttribute("src");
+      old.replaceWith(fresh);
+      form.requestSubmit(form.querySelector("[formtarget]"));
+    }, 400);
+  });
+  // A file that takes its time: shows that it is being made. A page instead of it says why, and is gone to.
+  async function save(form) {
+    const busy = document.getElementById(form.dataset.file), button = form.querySelector("button:not([type=button])");
+    busy.hidden = false;
+    button.disabled = true;
+    try {
+      const answer = await fetch(form.action + "?" + new URLSearchParams(new FormData(form)), { redirect: "manual" });
+      if (answer.type === "opaqueredirect") return location.assign(location.pathname);
+      if (!answer.ok) return form.submit();
+      const link = document.createElement("a"), name = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") || "");
+      link.href = URL.createObjectURL(await answer.blob());
+      link.download = name ? name[1] : "";
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    } catch (error) {
+      form.submit();
+    } finally {
+      busy.hidden = true;
+      button.disabled = false;
+    }
+  }
+  document.addEventListener("submit", (event) => {
+    if (!("file" in event.target.dataset)) return;
+    event.preventDefault();
+    save(event.target);
+  });
+  const asksAgain = (part) => /^every\b/.test((part && part.getAttribute("hx-trigger")) || "");
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (document.hidden && asksAgain(event.detail.elt)) event.preventDefault();
+  });
+  // what was asked for on purpose and failed is said; live parts ask again by themselves
+  function tellFailed(event) {
+    const asked = event.detail.requestConfig, answer = event.detail.xhr;
+    if (!asked || asksAgain(event.detail.elt)) return;
+    const said = document.getElementById("mishap"), reference = answer && answer.getResponseHeader("X-Reference");
+    said.lastElementChild.textContent = said.dataset.words + (reference ? ` (${reference})` : "");
+    said.hidden = false;
+    document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
+    said.scrollIntoView({block: "nearest"});
+  }
+  document.addEventListener("htmx:responseError", tellFailed);
+  document.addEventListener("htmx:sendError", tellFailed);
   document.addEventListener("htmx:afterSwap", (event) => {
     const target = event.detail.target;
     if (target.id === "live") synchronise();
+    picked();
     if (target.id !== "dialog") return;
     if (!target.open) target.showModal();
     const first = target.querySelector("[aria-invalid=true], [autofocus]");

@@ -3,11 +3,11 @@
 (() => {
   "use strict";
 
-  const FAST = 2000, SLOW = 15000, SOON = 10000, ASK_FOR = 8000;
+  const FAST = 2000, SLOW = 15000, CALM = 30000, SOON = 10000, ASK_FOR = 8000;
   const banner = document.getElementById("offline");
   const spoken = document.getElementById("status");
   let main, ring, clock, arc, ends, total, sayings, lastMinute;
-  let ahead = 0, bestTrip = Infinity, timer = 0, asking = false, lastNews = Date.now();
+  let ahead = 0, bestTrip = Infinity, timer = 0, ticker = 0, asking = false, lastNews = Date.now();
 
   const now = () => Date.now() + ahead;
   const left = () => (ends ? Math.max(0, ends - now()) : Infinity);
@@ -49,9 +49,10 @@
   }
 
   function tick() {
+    clearTimeout(ticker); // one for the page, however often its middle was swapped
     show();
     // Right after each whole second, so that the digits never skip one.
-    if (left() > 0) setTimeout(tick, (left() % 1000) + 15 || 1000);
+    if (left() > 0) ticker = setTimeout(tick, (left() % 1000) + 15 || 1000);
   }
 
   function say(text) {
@@ -64,7 +65,8 @@
     clearTimeout(timer);
     if (main.dataset.pace === "never" || document.hidden) return;
     const fast = main.dataset.pace === "fast" || left() <= SOON;
-    timer = setTimeout(ask, soon ?? Math.min(fast ? FAST : SLOW, left() > SOON ? Math.max(FAST, left() - SOON) : FAST));
+    const usual = main.dataset.pace === "calm" ? CALM : SLOW;
+    timer = setTimeout(ask, soon ?? Math.min(fast ? FAST : usual, left() > SOON ? Math.max(FAST, left() - SOON) : FAST));
   }
 
   async function ask() {
@@ -83,12 +85,21 @@
       online();
       if (answer.type === "opaqueredirect" || answer.status === 404) location.reload();
       else if (body) swap(body);
+      showLive(answer.headers.get("X-Hygate-Live"));
     } catch {
       offline();
     } finally {
       clearTimeout(tooLong);
       asking = false;
       plan();
+    }
+  }
+
+  // Watts and energy move all the time: they come beside the page, and are no news.
+  function showLive(figures) {
+    for (const [name, said] of Object.entries(JSON.parse(figures || "{}"))) {
+      const place = main.querySelector(`[data-live="${name}"]`);
+      if (place) place.textContent = said;
     }
   }
 
@@ -116,7 +127,9 @@
 
   function offline() {
     const zone = main.dataset.zone;
-    const time = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", ...(zone && { timeZone: zone }) });
+    const time = new Intl.DateTimeFormat(document.documentElement.lang, {
+      hour: "2-digit", minute: "2-digit", hourCycle: "h23", ...(zone && { timeZone: zone }),
+    });
     banner.querySelector("time").textContent = time.format(lastNews + ahead);
     banner.hidden = false;
     document.documentElement.classList.add("is-offline");

@@ -187,8 +187,23 @@ def test_a_steady_load_is_not_forgotten_between_two_of_its_words(site: Powered) 
 def test_devices_that_may_not_run_together_are_not_sold_together(site: Powered) -> None:
     one, other = (site.machine(name, 3000, apart_group="heat") for name in ("Sauna", "Steam bath"))
     site.read_relays()
+    assert why(site, other) == ""
     site.world.hold(one, UsagePlan.objects.get(device=one))
-    assert why(site, other) == "not_together"
+    answer = headroom.headroom(other, site.world.now)
+    assert (answer.why, answer.reason) == ("not_together", "It may not run together with Sauna.")
+
+
+def test_devices_of_one_name_are_told_apart(site: Powered) -> None:
+    """Two saunas, of which only the first shares its stove's cable with the steam bath."""
+    sauna, bath = site.machine("Sauna", 2600, apart_group="cable"), site.machine("Bath", 2600, apart_group="cable")
+    namesake, other_bath = site.machine("Sauna", 2600), site.machine("Bath", 2600, apart_group="cable")
+    site.read_relays()
+    held = site.world.hold(namesake, UsagePlan.objects.get(device=namesake))
+    assert [why(site, one) for one in (sauna, bath)] == ["", ""]
+    services.cancel_by_guest(held)
+    site.world.go(60)
+    site.world.hold(bath, UsagePlan.objects.get(device=bath))
+    assert [why(site, one) for one in (sauna, other_bath, namesake)] == ["not_together", "not_together", ""]
 
 
 # -- at the moment of switching

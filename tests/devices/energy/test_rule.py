@@ -184,6 +184,37 @@ def test_a_site_without_a_battery_needs_no_word_of_one() -> None:
     assert room(absent, limits=replace(LIMITS, has_battery=False), policy=CAPPED).total_w == 1000 - 300
 
 
+NO_BATTERY_TOLD = dict.fromkeys((Field.SOC, Field.BATTERY_CHARGE, Field.BATTERY_MAX_DISCHARGE, Field.BACKUP_SOC))
+
+
+@pytest.mark.parametrize(
+    "policy", [CAPPED, SUN, Policy(min_soc_pct=30), Policy(min_surplus_w=500)], ids=["cap", "sun", "charge", "surplus"]
+)
+def test_a_policy_that_counts_on_the_battery_says_no_where_none_is_told_of(policy: Policy) -> None:
+    given = room(NO_BATTERY_TOLD, policy=policy)
+    assert (given.total_w, given.no) == (0, No.MISSING)
+    assert "needs to know the battery, and the energy source tells of none" in given.sentence
+
+
+@pytest.mark.parametrize(
+    ("policy", "total_w", "no"),
+    [
+        (CAPPED, 4000 + 2000 - 300, None),
+        (SUN, 2000 - 300, None),
+        (Policy(min_soc_pct=30), 0, No.LOW_BATTERY),
+    ],
+)
+def test_a_battery_told_as_empty_adds_nothing(policy: Policy, total_w: int, no: No | None) -> None:
+    """As a plant without one tells it: 0 % and 0 W."""
+    exporting = grid(-500, -500, -1000) | {Field.SOC: 0, Field.BATTERY_CHARGE: 0}
+    given = room(exporting, policy=policy)
+    assert (given.total_w, given.no) == (total_w, no)
+
+
+def test_a_site_on_the_grids_limit_needs_no_word_of_a_battery() -> None:
+    assert room(NO_BATTERY_TOLD).no is None
+
+
 # -- (c) off the grid
 
 

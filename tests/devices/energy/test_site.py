@@ -130,7 +130,8 @@ def test_the_policy_is_the_rows(location: Location) -> None:
 def counted(asking: Promise | None = None) -> list[str]:
     promises = site.open_promises(Location.objects.get().pk)
     same = next((one for one in promises if asking is not None and one.pk == asking.pk), None)
-    return sorted(one.device for one in site.reservations(promises, clock.now(), asking=same))
+    names = {str(one.device_id): one.device_name for one in promises}
+    return sorted(names[one.device] for one in site.reservations(promises, clock.now(), asking=same))
 
 
 def test_whoever_comes_new_counts_everybody(location: Location) -> None:
@@ -150,7 +151,7 @@ def test_who_waits_counts_only_those_ahead(location: Location) -> None:
     assert counted(urgent) == ["Heater 1"]
     assert counted(first) == ["Heater 1", "Heater 4"]
     assert counted(second) == ["Heater 1", "Heater 2", "Heater 4"]
-    assert [site.ahead_of(one) for one in (urgent, first, second)] == [0, 1, 2]
+    assert [site.place_in_queue(one) for one in (urgent, first, second)] == [1, 2, 3]
 
 
 def test_those_who_stand_still_do_not_count_against_each_other(location: Location) -> None:
@@ -163,7 +164,8 @@ def test_those_who_stand_still_do_not_count_against_each_other(location: Locatio
 
 def test_a_plan_may_keep_less_reserved_after_a_while(location: Location) -> None:
     started = clock.now() - timedelta(minutes=10)
-    made = promise(location, 1, reserve_w=500, reserve_after_s=600, started_at=started)
+    promise(location, 1, reserve_w=500, reserve_after_s=600, started_at=started)
+    made = site.open_promises(location.pk)[0]
     assert [one.watts for one in site.reservations([made], clock.now())] == [500]
     assert [one.watts for one in site.reservations([made], clock.now() - timedelta(seconds=1))] == [3000]
     assert site.reservations([made], clock.now())[0].phases is Phases.L2

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import statistics
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -365,38 +363,18 @@ def test_readyz_is_red_while_a_source_has_nobody_to_watch_it(
 # -- how long a decision takes
 
 
-def test_a_decision_takes_less_than_five_milliseconds_with_500_devices_and_100_promises(location: Location) -> None:
-    """The pure part, and all of it with its queries; the figures are printed with ``-s``. The bound is on the middle of
-    many runs here, as a busy machine says nothing about the slowest."""
-    power = SitePower.objects.create(location=location, grid_import_w=10_000_000, phases=3)
+def test_a_decision_asks_three_questions_however_much_was_promised(location: Location) -> None:
+    SitePower.objects.create(location=location, grid_import_w=10_000_000, phases=3)
     source = source_of(location, sign=Sign.PROVEN)
     phases = dict.fromkeys(map(str, PHASES), 1000)
     keep(Keeper(source), told(3000, on_grid=1, running=1, **phases))
     account = ShellyAccount.objects.create(name="demo", server_url="http://127.0.0.1:1", auth_key="k")
     devices = Device.objects.bulk_create(
         Device(location=location, account=account, shelly_id=f"{n:012x}", name=f"Heater {n}", rated_w=3000, phases="L1")
-        for n in range(500)
+        for n in range(50)
     )
-    Promise.objects.bulk_create(Promise(device=devices[n], session=n, watts=3000) for n in range(100))
-    now = clock.now()
-    device = Device.objects.select_related("location").get(pk=devices[400].pk)
-    here, promises = site.site_of(power, now), site.open_promises(location.pk)
-    pure = timed(lambda: here.headroom(site.reservations(promises, now), now))
-    whole = timed(lambda: headroom.headroom(device, now))
-    with CaptureQueriesContext(
-        connection,
-    ) as asked:
-        assert headroom.headroom(device, now).ok
-    print(f"pure p50/p99 {pure}, whole p50/p99 {whole} ms, {len(asked)} queries")  # noqa: T201 - the figure itself
-    assert pure[0] < 5
-    assert len(asked) <= 5
-
-
-def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Median and 99th percentile in milliseconds."""
-    spent = []
-    for _ in range(200):
-        began = time.perf_counter()
-        work()
-        spent.append((time.perf_counter() - began) * 1000)
-    return round(statistics.median(spent), 2), round(sorted(spent)[197], 2)
+    Promise.objects.bulk_create(Promise(device=devices[n], session=n, watts=3000) for n in range(40))
+    device = Device.objects.select_related("location").get(pk=devices[45].pk)
+    with CaptureQueriesContext(connection) as asked:
+        assert headroom.headroom(device, clock.now()).ok
+    assert len(asked) == 3

@@ -78,6 +78,19 @@ def test_adding_the_channel_answers_the_question(world: World) -> None:
     assert open_questions() == []
 
 
+def test_what_was_added_is_read_at_once_and_not_half_a_minute_later(world: World) -> None:
+    arrive(world)
+    account = ShellyAccount.objects.get()
+    sync_account(account)
+    world.go(5)
+    account.refresh_from_db()
+    [added] = add_devices(account, [Choice(NEW, 0, "Dryer 9")], world.location)
+    assert added.seen_at is None
+    world.go(5)
+    added.refresh_from_db()
+    assert added.seen_at is not None
+
+
 def test_a_question_that_somebody_dismissed_is_not_asked_again(world: World) -> None:
     arrive(world)
     world.go(EVERY_S + 60)

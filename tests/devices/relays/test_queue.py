@@ -113,6 +113,46 @@ def test_accepted_is_not_confirmed_while_the_relay_has_not_moved(world: World) -
     assert len(world.switched()) == 2
 
 
+def test_an_off_that_the_device_failed_waits_behind_no_reading(world: World) -> None:
+    """D18: ONs and their readings keep the account busy for many seconds; a relay that is still on must not wait."""
+    sockets = strip(world)
+    on(world.device)
+    world.go(10)
+    failed = {"error": "DEVICE_FAILED_COMMAND"}
+    world.fault(world.shelly_server, on="switch_off", do="status", status=400, body=failed, times=1)
+    since = world.now.timestamp()
+    off(world.device)
+    for socket in sockets:
+        on(socket)
+    world.go(30)
+    asked = [entry for entry in world.ledger(world.shelly_server, "request") if entry["t"] >= since]
+    kinds = ["read" if entry["path"].endswith("/get") else entry["body"].get("on") for entry in asked]
+    assert kinds[:7] == [False, True, True, True, True, False, "read"]
+    assert world.relay()[-1] == (False, "request")
+
+
+def test_an_off_whose_answer_was_lost_and_that_reads_on_is_sent_again_at_once(world: World) -> None:
+    """One reading is enough: an OFF that was accepted has three, because the status of a sound relay may lag."""
+    on(world.device)
+    world.go(10)
+    world.fault(world.shelly_server, on="switch_off", do="drop", times=1)
+    off(world.device)
+    world.go(4)
+    assert world.relay()[-1] == (False, "request")
+    assert [entry["body"]["on"] for entry in world.switched()] == [True, False, False]
+
+
+def test_an_off_that_acted_although_its_answer_was_lost_is_not_sent_again(world: World) -> None:
+    on(world.device)
+    world.go(10)
+    world.fault(world.shelly_server, on="switch_off", do="act_then_drop", times=1)
+    [command] = off(world.device)
+    world.go(20)
+    command.refresh_from_db()
+    assert command.state == CommandState.CONFIRMED
+    assert [entry["body"]["on"] for entry in world.switched()] == [True, False]
+
+
 def test_a_stale_cloud_never_confirms_an_on(world: World) -> None:
     world.ctl(world.shelly_server, "POST", f"/_ctl/devices/{PLUG}", {"stale": True})
     command = on(world.device)

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,7 +23,7 @@ import pytest
 from devices.shelly import errors
 from devices.shelly.cloud import ShellyCloud, Target
 from devices.shelly.errors import ShellyError, named
-from devices.shelly.wire import shared_client
+from devices.shelly.wire import own_client
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.shelly import ShellySimulator
 
@@ -429,8 +430,12 @@ def test_latency_of_a_failure_is_known_too(server: Server, cloud: ShellyCloud) -
     assert cloud.last_latency_s is not None
 
 
-def test_the_process_has_one_client() -> None:
-    assert shared_client() is shared_client()
+def test_each_thread_has_one_client() -> None:
+    with ThreadPoolExecutor(1) as other:
+        theirs = other.submit(own_client).result()
+        assert other.submit(own_client).result() is theirs
+    assert own_client() is own_client()
+    assert own_client() is not theirs
 
 
 def test_any_httpx_client_can_carry_the_requests() -> None:
@@ -507,8 +512,8 @@ def test_wrong_key_and_rate_limit_are_told_apart() -> None:
         running.stop()
 
 
-def test_deadline_backend_is_what_the_shared_client_uses() -> None:
-    transport = shared_client()._transport
+def test_deadline_backend_is_what_a_threads_client_uses() -> None:
+    transport = own_client()._transport
     assert isinstance(transport, httpx.HTTPTransport)
     assert isinstance(transport._pool, httpcore.ConnectionPool)
     assert type(transport._pool._network_backend).__name__ == "DeadlineBackend"

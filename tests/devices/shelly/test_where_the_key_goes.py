@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from devices.shelly import errors
+from devices.shelly import errors, wire
 from devices.shelly.cloud import ShellyCloud, Target
 from devices.shelly.wire import DeadlineTransport
 
@@ -258,7 +258,9 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TlsServer]:
     monkeypatch.setenv("SSL_CERT_FILE", str(server.certificate))
     there = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
     monkeypatch.setattr("devices.shelly.wire.socket.getaddrinfo", lambda *_args, **_options: there)
+    wire.authorities.cache_clear()
     yield server
+    wire.authorities.cache_clear()
     server.stop()
 
 

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import importlib
 
-MODULES = ("payment", "payment_calls", "device", "runtime", "concurrency", "clocks", "energy")
+MODULES = (
+    "payment",
+    "payment_calls",
+    "device_on",
+    "device_off",
+    "device_account",
+    "device_hands",
+    "runtime",
+    "concurrency",
+    "clocks",
+    "energy",
+    "queueing",
+)
 
 
 def load() -> None:

@@ -93,6 +93,53 @@ def c2(row: Row) -> None:
         row.expect(len(offs) == 1, f"{len(offs)} wishes for OFF")
 
 
+@row("C3", "an extension is paid in the last fifth of a second")
+def c3(row: Row) -> None:
+    """Either it runs on without a gap, the timer armed anew, or it ends and the extension goes back whole."""
+    things = row.prepare(channels=3, duration_s=8, extendable=True, max_total_s=24)
+    for thing, before_s in zip(things, (0.2, row.rng.uniform(0.0, 0.2), row.rng.uniform(-0.1, 0.0)), strict=True):
+        row.until_sellable(thing)
+        extend_late(row, row.buy(thing), before_s)
+    for sale in row.sales:
+        row.until(sale, "completed", within_s=40)
+        ran_on_or_ended(row, sale)
+
+
+def extend_late(row: Row, sale: Sale, before_s: float) -> None:
+    """Choose more time, and pay for it ``before_s`` before the end; from another phone, as the first is looked at."""
+    row.until(sale, "running", within_s=20)
+    phone = row.phone()
+    phone.open(f"{sale.link}extend/")
+    form = phone.form(has="plan")
+    assert form is not None, f"no time is offered: {phone.headline} ({phone.state})"
+    phone.submit(form, plan=str(sale.thing.plan_id))
+    checkout = phone.url.rsplit("/", 1)[-1].split("?")[0]
+    ends_at = row.column(sale, "ends_at").timestamp()
+    time.sleep(max(0.0, ends_at - before_s - time.time()))
+    try:
+        answer = row.stripe("POST", f"/_ctl/checkout/{checkout}/pay")
+    except AssertionError as refused:
+        # the session ended first, and its page for more time with it: Stripe lets nobody pay there any more
+        row.expect("is expired" in str(refused) and time.time() >= ends_at, str(refused))
+        return
+    if answer["redirect"]:
+        phone.open(answer["redirect"])
+
+
+def ran_on_or_ended(row: Row, sale: Sale) -> None:
+    seen = row.evidence()
+    session = next(one for one in seen.sessions if one["id"] == sale.session_id)
+    extension = next(one for one in seen.payments if one["session_id"] == session["id"] and one["purpose"] != "start")
+    spans = seen.stretches(sale.thing.shelly_id, sale.thing.channel)
+    row.expect(len(spans) == 1, f"power was interrupted: {spans}")
+    if extension["applied_at"] is None:
+        row.expect(session["duration_s"] == 8 and session["delivered_s"] == 8, "minutes were added for nothing")
+        return
+    ons = [one for one in seen.commands if one["on"] and one["device_id"] == sale.thing.id]
+    row.expect([one["reason"] for one in ons][:2] == ["start", "extend"], "the timer was not armed anew")
+    row.expect(session["delivered_s"] == 16, f"{session['delivered_s']} s of 16 s were delivered")
+
+
 @row("C4", "an operator stops a session while it starts, and takes a device out of service before its start")
 def c4(row: Row) -> None:
     """Both are off in the end, whatever was on its way; nothing is charged for the one that never started."""

@@ -227,8 +227,7 @@ def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        pass
-    raise Malformed(
-        "Renogy's answer is no JSON." if body.strip() else "Renogy's answer is empty.",
-        "Check the address; if it is right, try again later.",
-    )
+        raise Malformed(
+            "Renogy's answer is no JSON." if body.strip() else "Renogy's answer is empty.",
+            "Check the address; if it is right, try again later.",
+        ) from None

@@ -103,8 +103,10 @@ class SigenergyModbus:
     async def test(self) -> Found:
         """Read everything once and say what was seen; raises ``SourceError``."""
         try:
-            async with asyncio.timeout(TEST_WITHIN_S):
+            async with asyncio.timeout(TEST_WITHIN_S) as limit:
                 reading, malformed = await self._look()
+            if limit.expired():  # the Modbus client may keep the interruption to itself
+                raise TimeoutError
         except TimeoutError as slow:
             raise Unreachable(
                 f"The plant answers, but not all within {TEST_WITHIN_S:.0f} seconds.",

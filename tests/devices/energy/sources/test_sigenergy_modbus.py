@@ -576,5 +576,5 @@ def test_nonsense_in_what_everything_needs_is_malformed(bench: Bench) -> None:
 
 def test_a_plant_that_answers_slowly_does_not_hold_the_test(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "TEST_WITHIN_S", 0.3)
-    bench.modbus(delay_s=0.1)
+    bench.modbus(delay_s=0.25)
     assert "not all within" in failing(bench.source).sentence

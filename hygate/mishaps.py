@@ -1,0 +1,57 @@
+"""The pages of what cannot be answered: never a trace, always a reference that stands in the log as well, a way back.
+
+Guests and staff get pages of their own; by the address, for nobody need be logged in to go wrong.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import structlog
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+LENGTH = 8
+STAFFS = ("/dashboard/", "/account/")
+log = structlog.get_logger(__name__)
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _page(request, 403, exception)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _page(request, 404, exception)
+
+
+def failed(request: HttpRequest) -> HttpResponse:
+    """Without the request: no context processor may ask a database that may be what failed."""
+    context = {"reference": reference(request, 500)}
+    page = render(None, "dashboard/500.html" if is_staffs(request) else "500.html", context, status=500)
+    return marked(page, context["reference"])
+
+
+def _page(request: HttpRequest, status: int, exception: Exception | None) -> HttpResponse:
+    context: dict[str, Any] = {"reference": reference(request, status, exception), "status": status}
+    template = f"dashboard/{status}.html" if is_staffs(request) else f"{status}.html"
+    return marked(render(request, template, context, status=status), context["reference"])
+
+
+def marked(page: HttpResponse, made: str) -> HttpResponse:
+    """For scripts that asked for a part of a page and cannot show a whole one."""
+    page["X-Reference"] = made
+    return page
+
+
+def is_staffs(request: HttpRequest) -> bool:
+    return request.path.startswith(STAFFS)
+
+
+def reference(request: HttpRequest, status: int, exception: Any = None) -> str:
+    """A new one, written into the log beside what was asked for; the trace of a 500 is the line that follows."""
+    made = "E-" + "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
+    said = {"why": type(exception).__name__} if exception is not None else {}
+    log.warning("page.refused", reference=made, status=status, method=request.method, path=request.path, **said)
+    return made

@@ -1,0 +1,157 @@
+"""The list of sessions: what it can be narrowed by, what finds one, and its CSV."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db.models import Exists, OuterRef, Q
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.views.decorators.http import require_safe
+
+from devices.models import DeviceCode, UsagePlan
+from hygate import clock
+from hygate.models import Alert
+from hygate.roles import staff_only
+from hygate.secrets import SecretUnreadable
+from sessions_app import money
+from sessions_app.dashboard import frame, lists, looks
+from sessions_app.dashboard.lists import Choice, Choices, Column, Listing, between
+from sessions_app.guest.labels import canonical
+from sessions_app.models import DeviceSession, Payment
+from sessions_app.states import ACTIVE, PaymentStatus, Purpose, Reason, State
+
+HERE = "sessions"
+LINK_END = re.compile(r"[A-Za-z0-9_-]{6}")
+LINKS_READ = 1000
+"""How many of the newest sessions are asked for the end of their link: it is stored encrypted, so each is opened."""
+
+
+@dataclass(frozen=True)
+class Row:
+    session: DeviceSession
+    look: looks.Look
+    order: Payment | None
+
+
+def is_in(state: str) -> Q:
+    return Q(state__in=ACTIVE) if state == "active" else Q(state=state)
+
+
+def plans() -> Choices:
+    return [(name, name) for name in UsagePlan.objects.order_by("name").values_list("name", flat=True).distinct()]
+
+
+def is_paid(status: str) -> Q:
+    return Q(Exists(Payment.objects.filter(session=OuterRef("pk"), status=status)))
+
+
+def has_alert(which: str) -> Q:
+    alerts = Alert.objects.filter(session=OuterRef("pk"))
+    return Q(Exists(alerts.filter(closed_at__isnull=True) if which == "open" else alerts))
+
+
+def finds(text: str) -> Q:
+    """By reference, receipt, device, code on the label, what Stripe calls the payment, or the end of the link."""
+    where = Q(reference__icontains=text) | Q(device__name__icontains=text) | Q(receipt__number__icontains=text)
+    where |= Q(device__in=DeviceCode.objects.filter(code=canonical(text)).values("device"))
+    where |= Q(pk__in=Payment.objects.filter(Q(intent_id=text) | Q(checkout_id=text)).values("session"))
+    return where | Q(pk__in=with_link_end(text)) if LINK_END.fullmatch(text) else where
+
+
+def with_link_end(text: str) -> list[int]:
+    """Sessions among the newest whose guest's link ends in ``text``. Nothing of a link is stored in clear for this."""
+    rows = DeviceSession.objects.only("pk", "secret_id", "token").order_by("-pk")[:LINKS_READ]
+    return [row.pk for row in rows if _link(row).endswith(text)]
+
+
+def _link(session: DeviceSession) -> str:
+    """Empty where its key is gone: such a link opens nothing, and must not stand in the way of the others."""
+    try:
+        return str(session.token)
+    except SecretUnreadable:
+        return ""
+
+
+LISTING = Listing(
+    name="sessions",
+    row="dashboard/_session_row.html",
+    columns=(
+        Column("Device", order="device__name", csv=lambda row: row.device.name),
+        Column("Location", csv=lambda row: row.device.location.name, shown=False),
+        Column("Session", css="desk", csv=lambda row: row.reference),
+        Column("State", csv=lambda row: row.get_state_display()),
+        Column("Reason", csv=lambda row: row.get_reason_display() if row.reason else "", shown=False),
+        Column("Opened", order="created_at", csv=lambda row: row.created_at),
+        Column("Started", csv=lambda row: row.started_at, shown=False),
+        Column("Closed", csv=lambda row: row.closed_at, shown=False),
+        Column("Plan", order="plan_name", css="desk", csv=lambda row: row.plan_name),
+        Column("Seconds bought", csv=lambda row: row.duration_s, shown=False),
+        Column("Seconds delivered", csv=lambda row: row.delivered_s, shown=False),
+        Column("Price", css="end", csv=lambda row: _price(row)),  # noqa: PLW0108 - it stands further down
+        Column("Captured", csv=lambda row: _sum(row, "captured_minor"), shown=False),
+        Column("Refunded", csv=lambda row: _sum(row, "refunded_minor"), shown=False),
+        Column("Currency", csv=lambda row: currency_of(row).upper(), shown=False),
+        Column("Payment", css="desk", csv=lambda row: _status(row)),  # noqa: PLW0108 - it stands further down
+    ),
+    filters=(
+        Choice("state", "State", (("active", "Active"), *State.choices), is_in),
+        Choice("reason", "Reason", Reason.choices, lambda reason: Q(reason=reason)),
+        Choice("location", "Location", (), lambda pk: Q(device__location=pk)),
+        Choice("device", "Device", (), lambda pk: Q(device=pk)),
+        Choice("plan", "Plan", plans, lambda name: Q(plan_name=name)),
+        Choice("paid", "Payment", PaymentStatus.choices, is_paid),
+        Choice("alert", "Alert", (("open", "Has an open alert"), ("any", "Ever had an alert")), has_alert),
+        *between("created_at"),
+    ),
+    find=finds,
+    find_says="Session, receipt, device, label code or the link's last six",
+    order=("-pk",),
+    nothing="No session yet. A session appears here as soon as a guest has chosen a plan.",
+    no_match="No session matches. Clear a filter, or search by the last six characters of the guest's link,"
+    " a receipt number or a device.",
+)
+
+
+def start_order(session: DeviceSession) -> Payment | None:
+    """The session's first order, from what was prefetched."""
+    return next((order for order in session.payments.all() if order.purpose == Purpose.START), None)
+
+
+def _status(session: DeviceSession) -> str:
+    order = start_order(session)
+    return order.get_status_display() if order is not None else ""
+
+
+def currency_of(session: DeviceSession) -> str:
+    order = start_order(session)
+    return order.currency if order is not None else session.device.location.currency
+
+
+def _price(session: DeviceSession) -> Decimal:
+    """Of the start, and of the extensions that were paid: one that was let go was never bought."""
+    bought = (one for one in session.payments.all() if one.purpose == Purpose.START or one.captured_minor)
+    return money.major(sum(one.amount_minor for one in bought), currency_of(session))
+
+
+def _sum(session: DeviceSession, column: str) -> Decimal:
+    """Over the start and every extension, in whole units of the currency."""
+    return money.major(sum(getattr(order, column) for order in session.payments.all()), currency_of(session))
+
+
+def told(rows: Sequence[DeviceSession]) -> Iterator[Row]:
+    now = clock.now()
+    return (Row(row, looks.of_session(row, now), start_order(row)) for row in rows)
+
+
+@require_safe
+@staff_only
+def sessions(request: HttpRequest) -> HttpResponseBase:
+    rows = DeviceSession.objects.select_related("device__location").prefetch_related("payments")
+    found = lists.found(request, LISTING, places=lists.places(), rows=rows.defer("token", "device__account"))
+    if found.as_csv:
+        return found.csv()
+    return frame.page(request, "sessions.html", found.context(told), here=HERE)

@@ -1,0 +1,225 @@
+"""The sums of a report. Money stands in minor units, each currency apart; a refund counts where its payment does."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any, TypeVar
+
+from django.db.models import Count, Q, QuerySet, Sum
+
+from sessions_app.models import DeviceSession, Payment, Refund
+from sessions_app.reports import sql
+from sessions_app.reports.periods import Period, Step, start_of
+from sessions_app.states import State
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Money:
+    """What was taken and what of it has gone back; ``vat_minor`` is contained in what was kept."""
+
+    count: int = 0
+    captured_minor: int = 0
+    refunded_minor: int = 0
+    vat_minor: int = 0
+
+    @property
+    def kept_minor(self) -> int:
+        return self.captured_minor - self.refunded_minor
+
+    @property
+    def net_minor(self) -> int:
+        return self.kept_minor - self.vat_minor
+
+    @property
+    def average_minor(self) -> int:
+        """Kept for each payment, to the nearest minor unit; nothing where nothing was sold."""
+        return (2 * self.kept_minor + self.count) // (2 * self.count) if self.count else 0
+
+    def __add__(self, other: Money) -> Money:
+        return Money(
+            self.count + other.count,
+            self.captured_minor + other.captured_minor,
+            self.refunded_minor + other.refunded_minor,
+            self.vat_minor + other.vat_minor,
+        )
+
+
+@dataclass(frozen=True)
+class Use:
+    """Sessions of one device: how many had power, and for how many seconds."""
+
+    started: int = 0
+    delivered_s: int = 0
+
+    def __add__(self, other: Use) -> Use:
+        return Use(self.started + other.started, self.delivered_s + other.delivered_s)
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Sessions that were opened in a period. ``timed``: those of ``started`` whose seconds are counted already."""
+
+    opened: int = 0
+    started: int = 0
+    completed: int = 0
+    cancelled: int = 0
+    timed: int = 0
+    delivered_s: int = 0
+
+    @property
+    def average_s(self) -> int | None:
+        return None if not self.timed else round(self.delivered_s / self.timed)
+
+    @property
+    def cancelled_share(self) -> float | None:
+        """Of those that are over."""
+        over = self.completed + self.cancelled
+        return self.cancelled / over if over else None
+
+    @property
+    def cancelled_percent(self) -> float:
+        return round(100 * (self.cancelled_share or 0), 1)
+
+
+@dataclass(frozen=True)
+class PaidBack:
+    """Refunds that were decided on in a period, by what has become of them and why."""
+
+    currency: str
+    status: str
+    reason: str
+    count: int
+    amount_minor: int
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What the sums are about: a period, and one location or all of them."""
+
+    period: Period
+    location: int | None = None
+
+    def payments(self) -> QuerySet[Payment]:
+        """Payments whose money came in the period: the same that the list of payments finds between its days."""
+        rows = Payment.objects.filter(captured_at__gte=self.period.since, captured_at__lt=self.period.until)
+        rows = rows.filter(captured_minor__gt=0).order_by()
+        return rows if self.location is None else rows.filter(session__device__location=self.location)
+
+    def sessions(self) -> QuerySet[DeviceSession]:
+        rows = DeviceSession.objects.filter(created_at__gte=self.period.since, created_at__lt=self.period.until)
+        return (rows if self.location is None else rows.filter(device__location=self.location)).order_by()
+
+    def refunds(self) -> QuerySet[Refund]:
+        rows = Refund.objects.filter(created_at__gte=self.period.since, created_at__lt=self.period.until)
+        return (
+            rows if self.location is None else rows.filter(payment__session__device__location=self.location)
+        ).order_by()
+
+
+@dataclass(frozen=True)
+class Revenue:
+    """One currency: by day, by VAT rate (basis points), by device; ``total`` is the sum of any of them."""
+
+    currency: str
+    days: Mapping[date, Money]
+    rates: Mapping[int, Money]
+    devices: Mapping[int, Money]
+
+    @property
+    def total(self) -> Money:
+        return sum(self.days.values(), Money())
+
+    def steps(self, period: Period, step: Step) -> dict[date, Money]:
+        """Every day, week or month of the period, those without a sale too."""
+        found = dict.fromkeys(period.starts(step), Money())
+        for day, money in self.days.items():
+            found[start_of(day, step)] += money
+        return found
+
+
+def _added(rows: Iterable[tuple[Key, Money]]) -> dict[Key, Money]:
+    found: dict[Key, Money] = defaultdict(Money)
+    for key, money in rows:
+        found[key] += money
+    return dict(found)
+
+
+def _money(row: Mapping[str, Any]) -> Money:
+    return Money(row["count"], row["captured"], row["refunded"], row["vat"])
+
+
+def _summed(rows: QuerySet[Payment], *by: str) -> list[dict[str, Any]]:
+    sums = rows.values("currency", *by).annotate(
+        count=Count("pk"), captured=Sum("captured_minor"), refunded=Sum("refunded_minor"), vat=Sum(sql.vat_minor())
+    )
+    return list(sums)
+
+
+def revenue(scope: Scope) -> list[Revenue]:
+    """One for each currency in which something was taken, by its code. Two statements."""
+    rows = scope.payments()
+    by_day = _summed(rows.annotate(day=sql.day("captured_at", scope.period)), "day", "vat_rate_bp")
+    by_device = _summed(rows, "session__device")
+    currencies = sorted({str(row["currency"]) for row in by_day})
+    return [
+        Revenue(
+            currency,
+            _added((sql.date_of(row["day"]), _money(row)) for row in by_day if row["currency"] == currency),
+            _added((row["vat_rate_bp"], _money(row)) for row in by_day if row["currency"] == currency),
+            _added((row["session__device"], _money(row)) for row in by_device if row["currency"] == currency),
+        )
+        for currency in currencies
+    ]
+
+
+def taken(scope: Scope) -> dict[str, Money]:
+    """The totals alone, by currency: one statement."""
+    return _added((str(row["currency"]), _money(row)) for row in _summed(scope.payments()))
+
+
+def sessions(scope: Scope) -> tuple[Sessions, dict[str, int], dict[int, Use]]:
+    """The numbers of all, why some were cancelled, and the use of each device. One statement."""
+    had_power = Q(started_at__isnull=False)
+    rows = (
+        scope.sessions()
+        .values("device", "state", "reason")
+        .annotate(
+            count=Count("pk"),
+            started=Count("pk", filter=had_power),
+            timed=Count("pk", filter=had_power & Q(delivered_s__isnull=False)),
+            delivered=Sum("delivered_s", filter=had_power, default=0),
+        )
+    )
+    total, why, use = Sessions(), defaultdict[str, int](int), defaultdict[int, Use](Use)
+    for row in rows:
+        total = replace(
+            total,
+            opened=total.opened + row["count"],
+            started=total.started + row["started"],
+            completed=total.completed + (row["count"] if row["state"] == State.COMPLETED else 0),
+            cancelled=total.cancelled + (row["count"] if row["state"] == State.CANCELLED else 0),
+            timed=total.timed + row["timed"],
+            delivered_s=total.delivered_s + row["delivered"],
+        )
+        if row["state"] == State.CANCELLED:
+            why[row["reason"]] += row["count"]
+        use[row["device"]] += Use(row["started"], row["delivered"])
+    return total, dict(sorted(why.items(), key=lambda one: -one[1])), dict(use)
+
+
+def hours(scope: Scope) -> dict[tuple[int, int], int]:
+    """How many sessions got power in each hour of the week: ``(weekday, hour)``, Monday 0."""
+    rows = scope.sessions().filter(started_at__isnull=False)
+    by_hour = rows.annotate(hour=sql.hour_of_week("started_at", scope.period)).values("hour")
+    return {sql.weekday_and_hour(row["hour"]): row["count"] for row in by_hour.annotate(count=Count("pk"))}
+
+
+def paid_back(scope: Scope) -> list[PaidBack]:
+    rows = scope.refunds().values_list("payment__currency", "status", "reason")
+    sums = rows.annotate(count=Count("pk"), amount=Sum("amount_minor"))
+    return [PaidBack(*row) for row in sums.order_by("payment__currency", "status", "reason")]
