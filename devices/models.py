@@ -217,7 +217,7 @@ class UsagePlan(models.Model):
 
 # The energy and the relay rows have rooms of their own; Django finds an app's models through this module.
 from devices.energy.models import EnergySource, LatestReading, Promise, ReadingMean, SitePower  # noqa: E402
-from devices.relays.models import RelayAttempt, RelayCommand  # noqa: E402
+from devices.relays.models import PowerSample, RelayAttempt, RelayCommand  # noqa: E402
 
 __all__ = [
     "AccountStatus",
@@ -228,6 +228,7 @@ __all__ = [
     "LatestReading",
     "Location",
     "Phases",
+    "PowerSample",
     "Promise",
     "ReadingMean",
     "RelayAttempt",

@@ -1,4 +1,4 @@
-"""What is wanted of a relay, and each attempt to have it."""
+"""What is wanted of a relay, each attempt to have it, and what it draws while it is on."""
 
 from __future__ import annotations
 
@@ -116,3 +116,15 @@ class RelayAttempt(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(name="attempt_once", fields=["command", "kind", "number"]),
         ]
+
+
+class PowerSample(models.Model):
+    """What a relay that is on drew, by a fresh reading: ``at`` is when that was fetched. Kept for thirty days."""
+
+    device = models.ForeignKey("devices.Device", on_delete=models.CASCADE, related_name="power", db_index=False)
+    at = models.DateTimeField()
+    watts = models.PositiveIntegerField()
+
+    class Meta:
+        ordering: ClassVar = ["at"]
+        indexes: ClassVar = [models.Index(fields=["device", "at"], name="power_sample")]

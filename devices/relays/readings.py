@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from devices.models import Device, RelayCommand
-from devices.relays import telling
+from devices.models import Device, PowerSample, RelayCommand
+from devices.relays import power, telling
 from devices.relays.blocking import Blocked, block
 from devices.relays.commands import order_off
 from devices.relays.models import OPEN
@@ -67,6 +67,7 @@ def apply_all(
         _duty(one.device, one.reading, asked_at, fetched_at)
         if _is_welded(one):
             block(one.device.pk, reason=Blocked.WELDED)
+    power.keep([sample for one in seen if one is not None and (sample := _sample(one, fetched_at)) is not None])
 
 
 def _write(device: Device, status: DeviceStatus | None, fetched_at: datetime) -> Seen | None:
@@ -90,9 +91,21 @@ def _changes(
     return changes | {
         "reading_mark": mark,
         "output": reading.output,
-        "watts": None if reading.watts is None else max(0, round(reading.watts)),
+        "watts": _watts(reading),
         "energy_wh": None if reading.energy_wh is None else max(0.0, reading.energy_wh),
     }
+
+
+def _watts(reading: ChannelReading) -> int | None:
+    return None if reading.watts is None else max(0, round(reading.watts))
+
+
+def _sample(seen: Seen, fetched_at: datetime) -> PowerSample | None:
+    """A point of the power curve: of a relay that is on or ought to be, where the device measures and has spoken."""
+    watts, concerns = _watts(seen.reading), seen.reading.output or seen.device.off_expected_at is not None
+    if watts is None or not seen.is_fresh or not concerns:
+        return None
+    return PowerSample(device=seen.device, at=fetched_at, watts=watts)
 
 
 def _tell(seen: Seen, asked_at: datetime, fetched_at: datetime) -> None:

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 from devices.models import Device, RelayAttempt, RelayCommand
-from devices.relays import found, readings, rules, telling
+from devices.relays import found, power, readings, rules, telling
 from devices.relays.blocking import Blocked, block
 from devices.relays.calls import Answer, Request
 from devices.relays.circuit import is_answer
@@ -76,6 +76,7 @@ def record(landed: Sequence[tuple[Request, Answer]], now: datetime) -> None:
         whole = request.kind == "status"
         if answer.found is not None:
             found.update_devices(request.account_id, answer.found, now)
+            power.forget_old(request.account_id, now)
         readings.apply_all(
             request.account_id, answer.statuses, request.started_at, answer.finished_at, whole=whole, told=told
         )

@@ -6,7 +6,7 @@ The sync that comes by itself every ten minutes is two steps of that queue (``st
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -15,13 +15,15 @@ from django.conf import settings
 from django.db import transaction
 
 from devices.models import AccountStatus, Device, RelayCommand, ShellyAccount
-from devices.relays import rules, telling
+from devices.relays import rules, syncing, telling
 from devices.relays.calls import cloud_of, key_of
 from devices.relays.commands import hurry_account
 from devices.relays.found import keep_found, update_devices
 from devices.relays.models import OPEN
-from devices.shelly.discovery import discover
+from devices.relays.syncing import Step, Tell
+from devices.shelly.discovery import FoundChannel, discover
 from devices.shelly.errors import BadKey, ShellyError
+from devices.shelly.readings import DeviceStatus
 from hygate import clock
 from hygate.due import claims, hand_back
 from hygate.due.registry import handler_for
@@ -39,15 +41,12 @@ class AccountBusy(ShellyError):
 def sync_account(account: ShellyAccount) -> list[dict[str, Any]]:
     """Every channel of ``account`` with its best name, as JSON rows; updates the live state of those already added.
 
-    Raises a ``ShellyError`` with its name. Two requests, a gap apart, while this process holds the account's turn.
+    Raises a ``ShellyError`` with its name. Two requests, a gap apart, while this process holds the account's turn;
+    ``syncing.progress`` knows how far it is.
     """
-    with turn(account):
-        try:
-            found = discover(cloud_of(account.server_url, key_of(account)), _pause)
-        except ShellyError as error:
-            status = AccountStatus.BAD_KEY if isinstance(error, BadKey) else AccountStatus.UNREACHABLE
-            ShellyAccount.objects.filter(pk=account.pk).update(status=status, last_error=error.name)
-            raise
+    with syncing.followed(account.pk) as tell, turn(account):
+        found = _found(account, tell)
+        tell(Step.KEEPING, channels=len(found))
         now = clock.now()
         with transaction.atomic():
             update_devices(account.pk, found, now)
@@ -60,8 +59,20 @@ def sync_account(account: ShellyAccount) -> list[dict[str, Any]]:
     return rows
 
 
-def _pause() -> None:
-    clock.sleep(settings.NUMBERS.gap_s + 0.1)
+def _found(account: ShellyAccount, tell: Tell) -> tuple[FoundChannel, ...]:
+    """What Shelly says; its refusal is kept with the account."""
+
+    def between(answered: Sequence[DeviceStatus]) -> None:
+        tell(Step.NAMES, devices=len(answered))
+        clock.sleep(settings.NUMBERS.gap_s + 0.1)
+
+    tell(Step.STATES)
+    try:
+        return discover(cloud_of(account.server_url, key_of(account)), between)
+    except ShellyError as error:
+        status = AccountStatus.BAD_KEY if isinstance(error, BadKey) else AccountStatus.UNREACHABLE
+        ShellyAccount.objects.filter(pk=account.pk).update(status=status, last_error=error.name)
+        raise
 
 
 @contextmanager

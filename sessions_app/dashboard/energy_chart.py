@@ -14,14 +14,15 @@ from zoneinfo import ZoneInfo
 
 from devices.energy.models import EnergySource, ReadingMean
 from devices.energy.reading import Field
+from sessions_app.dashboard import charts
+from sessions_app.dashboard.charts import LINES, Box, Mark
 
-WIDTH, HEIGHT = 720, 300
-LEFT, RIGHT, TOP, BOTTOM = 52, 8, 14, 34
+BOX = Box(width=720, height=300, left=52, right=712, top=14, bottom=266)
 SPAN = timedelta(hours=24)
 STEP_S = 300
 GAP_STEPS = 2
 TIME_LABELS_H = 4
-LINES = 4
+LEAST_SPAN_W = 400
 SERIES = (
     ("pv", "PV", Field.PV),
     ("load", "Load", Field.LOAD),
@@ -40,27 +41,9 @@ class Series:
     area: str
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A label and its line: ``at`` in units of the view box; every second one may be left out on a phone."""
-
-    at: int
-    words: str
-    is_spare: bool = False
-    is_zero: bool = False
-
-
-@dataclass(frozen=True)
-class Chart:
+@dataclass(frozen=True, kw_only=True)
+class Chart(charts.Chart):
     series: tuple[Series, ...]
-    levels: tuple[Mark, ...]
-    times: tuple[Mark, ...]
-    summary: str
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    bottom: int = HEIGHT - BOTTOM
 
 
 def chart_of(source: EnergySource, zone: str, now: datetime) -> Chart | None:
@@ -77,10 +60,11 @@ def drawn(rows: Iterable[tuple[datetime, Mapping[str, Sequence[float]]]], zone: 
     if not known:
         return None
     most_w, least_w = max(0, *known), min(0, *known)
-    step_w = _nice(most_w - least_w)
+    step_w = charts.nice(max(most_w - least_w, LEAST_SPAN_W) / LINES)
     low, high = math.floor(least_w / step_w), max(1, math.ceil(most_w / step_w))
     scale = _Scale(low * step_w, high * step_w)
     return Chart(
+        box=BOX,
         series=tuple(_series(name, title, means[name], scale) for name, title, _ in SERIES if means[name]),
         levels=tuple(
             Mark(scale.y(level * step_w), _kilowatts(level * step_w), is_zero=level == 0)
@@ -97,12 +81,11 @@ class _Scale:
     high_w: float
 
     def y(self, watts: float) -> int:
-        share = (self.high_w - watts) / (self.high_w - self.low_w)
-        return round(TOP + share * (HEIGHT - TOP - BOTTOM))
+        return BOX.y(watts, self.low_w, self.high_w)
 
     @staticmethod
     def x(seconds: float) -> int:
-        return round(LEFT + seconds / SPAN.total_seconds() * (WIDTH - LEFT - RIGHT))
+        return BOX.x(seconds / SPAN.total_seconds())
 
 
 def _means(
@@ -128,21 +111,7 @@ def _series(name: str, title: str, steps: Mapping[int, float], scale: _Scale) ->
         else:
             runs.append([step])
     lines = [[(scale.x((step + 0.5) * STEP_S), scale.y(steps[step])) for step in run] for run in runs]
-    zero = scale.y(0)
-    area = "".join(f"{_path(line)}V{zero}H{line[0][0]}Z" for line in lines)
-    return Series(name, title, "".join(map(_path, lines)), area)
-
-
-def _path(line: Sequence[tuple[int, int]]) -> str:
-    (x, y), *rest = line
-    return f"M{x} {y}" + "".join(f"L{one} {other}" for one, other in (rest or [(x + 1, y)]))
-
-
-def _nice(span_w: float) -> int:
-    """Watts between two lines: 1, 2 or 5 times a power of ten, so that about four lines fit."""
-    rough = max(span_w, 400) / LINES
-    power = 10 ** math.floor(math.log10(rough))
-    return int(next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough))
+    return Series(name, title, charts.path(lines), charts.area(lines, scale.y(0)))
 
 
 def _times(since: datetime, now: datetime, zone: ZoneInfo) -> tuple[Mark, ...]:

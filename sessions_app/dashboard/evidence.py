@@ -19,9 +19,10 @@ from django.views.decorators.http import require_safe
 from hygate import clock
 from hygate.models import AuditEvent, SiteSettings
 from hygate.roles import staff_only
-from sessions_app.dashboard import timeline
+from sessions_app.dashboard import power_readings, timeline
 from sessions_app.dashboard.lists import in_zone
-from sessions_app.dashboard.spelling import amount, length
+from sessions_app.dashboard.power_readings import Power
+from sessions_app.dashboard.spelling import amount, in_watts, length
 from sessions_app.dashboard.timeline import Step
 from sessions_app.models import DeviceSession, Payment, Refund
 from sessions_app.receipts.paper import Row, minus
@@ -42,6 +43,7 @@ class Evidence:
     orders: Sequence[Payment]
     refunds: Sequence[Refund]
     steps: Sequence[Step]
+    power: Power | None
     seals: tuple[int, int] | None
     made_at: datetime
 
@@ -76,6 +78,7 @@ def collected(payment: Payment, now: datetime) -> Evidence:
         orders=[one for one in orders if one.captured_minor],
         refunds=list(Refund.objects.filter(payment__in=orders).order_by("pk")),
         steps=timeline.of(session, payment.currency),
+        power=power_readings.measured(session, now),
         seals=(ends["first"], ends["last"]) if ends["first"] else None,
         made_at=now,
     )
@@ -115,6 +118,10 @@ def _bought(found: Evidence) -> Iterator[Row]:
     yield Row("Power to be off", "", found.at(session.off_requested_at or session.closed_at))
     if session.delivered_s is not None:
         yield Row("Delivered", length(session.delivered_s))
+    if found.power is not None:
+        count = len(found.power.samples)
+        said = f"{in_watts(found.power.peak[1])} at most, by {count} reading{'s' if count > 1 else ''}"
+        yield Row("Power drawn, on average", in_watts(found.power.average_w), said)
 
 
 def _money(found: Evidence) -> Iterator[Row]:

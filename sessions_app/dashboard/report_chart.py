@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import date
 
 from sessions_app import money
+from sessions_app.dashboard import charts
+from sessions_app.dashboard.charts import LINES, Box, Mark
 from sessions_app.dashboard.spelling import amount
 from sessions_app.reports.periods import Step
 from sessions_app.reports.sums import Money
 
-WIDTH, HEIGHT = 7200, 2200
-LEFT, RIGHT, TOP, BOTTOM = 720, 60, 140, 320
-LINES, LABELS = 4, 8
+BOX = Box(width=7200, height=2200, left=720, right=7140, top=140, bottom=1880)
+LABELS = 8
 FIRST_K = 10_000
 GAP = 0.25
 """Of a bar's place, left empty."""
@@ -29,27 +30,9 @@ class Bar:
     says: str
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A label: ``at`` in units of the view box; every second one may be left out on a phone."""
-
-    at: int
-    words: str
-    is_spare: bool = False
-
-
-@dataclass(frozen=True)
-class Chart:
+@dataclass(frozen=True, kw_only=True)
+class Chart(charts.Chart):
     bars: tuple[Bar, ...]
-    levels: tuple[Mark, ...]
-    times: tuple[Mark, ...]
-    summary: str
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    bottom: int = HEIGHT - BOTTOM
-    words_at: int = HEIGHT - 60
 
 
 def named(day: date, step: Step) -> str:
@@ -62,49 +45,43 @@ def named(day: date, step: Step) -> str:
 def drawn(steps: Mapping[date, Money], step: Step, currency: str) -> Chart:
     """What was kept in each step. ``steps`` is not empty, and in order."""
     high = max(1, *(one.kept_minor for one in steps.values()))
-    every = _nice(high, currency)
+    every = charts.nice(max(high / LINES, _whole(currency)))
     top = math.ceil(high / every) * every
-    place = (WIDTH - LEFT - RIGHT) / len(steps)
+    place = (BOX.right - BOX.left) / len(steps)
     return Chart(
+        box=BOX,
         bars=tuple(
-            _bar(LEFT + number * place, place, one, top, f"{named(day, step)}: {amount(one.kept_minor, currency)}")
+            _bar(BOX.left + number * place, place, one, top, f"{named(day, step)}: {amount(one.kept_minor, currency)}")
             for number, (day, one) in enumerate(steps.items())
         ),
-        levels=tuple(Mark(_y(level, top), _short(level, currency)) for level in range(0, top + 1, every)),
-        times=_times(list(steps), step, place),
+        levels=tuple(Mark(BOX.y(level, 0, top), _short(level, currency)) for level in range(0, top + 1, every)),
+        times=_times(list(steps), step),
         summary=_summary(steps, step, currency),
     )
 
 
 def _bar(x: float, place: float, one: Money, top: int, says: str) -> Bar:
-    y = _y(one.kept_minor, top)
-    return Bar(round(x + place * GAP / 2), y, max(1, round(place * (1 - GAP))), HEIGHT - BOTTOM - y, says)
+    y = BOX.y(one.kept_minor, 0, top)
+    return Bar(round(x + place * GAP / 2), y, max(1, round(place * (1 - GAP))), BOX.bottom - y, says)
 
 
-def _y(minor: int, top: int) -> int:
-    return round(TOP + (1 - minor / top) * (HEIGHT - TOP - BOTTOM))
-
-
-def _nice(high: int, currency: str) -> int:
-    """Minor units between two lines: 1, 2 or 5 times a power of ten, whole units, so that about four lines fit."""
-    whole = 1 if currency.lower() in money.ZERO_DECIMAL else 100
-    rough = max(high / LINES, whole)
-    power = 10 ** math.floor(math.log10(rough))
-    return int(next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough))
+def _whole(currency: str) -> int:
+    """Minor units of a whole one."""
+    return 1 if currency.lower() in money.ZERO_DECIMAL else 100
 
 
 def _short(minor: int, currency: str) -> str:
     """The number alone, for the levels are whole and the currency stands above: 1,200; 20k. Fits beside a phone's."""
-    whole = minor // (1 if currency.lower() in money.ZERO_DECIMAL else 100)
+    whole = minor // _whole(currency)
     return f"{whole // 1000:,}k" if whole >= FIRST_K else f"{whole:,}"
 
 
-def _times(days: Sequence[date], step: Step, place: float) -> tuple[Mark, ...]:
+def _times(days: Sequence[date], step: Step) -> tuple[Mark, ...]:
     every = math.ceil(len(days) / LABELS)
     chosen = list(enumerate(days))[::every]
     return tuple(
         Mark(
-            round(LEFT + (number + 0.5) * place),
+            BOX.x((number + 0.5) / len(days)),
             f"{day:%b}" if step == "month" else f"{day.day} {day:%b}",
             is_spare=nth % 2 == 1,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -15,7 +16,7 @@ from django.views.decorators.http import require_safe
 from hygate import clock
 from hygate.roles import Perm, View, guarded, may, staff_only
 from sessions_app import metering, services
-from sessions_app.dashboard import frame, looks, problems, timeline
+from sessions_app.dashboard import frame, looks, power_chart, power_readings, problems, timeline
 from sessions_app.dashboard.forms import ReasonForm
 from sessions_app.dashboard.looks import MONEY_TONES
 from sessions_app.guest import power
@@ -146,6 +147,7 @@ def session_live(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _whole(request: HttpRequest, pk: int) -> dict[str, Any]:
+    """``power`` is drawn only when a page asks for it: most looks find nothing new."""
     found = DeviceSession.objects.select_related("device__location", "plan").defer("device__account", "plan__device")
     one = get_object_or_404(found, pk=pk)
     orders = list(one.payments.prefetch_related("refunds").defer("checkout_params").order_by("created_at"))
@@ -165,10 +167,11 @@ def _whole(request: HttpRequest, pk: int) -> dict[str, Any]:
         "zone": one.device.location.timezone,
         "token_end": one.token[-6:],
         "used": used,
+        "power": partial(power_chart.told, one, used, now),
         "actions": actions,
         "reports": reports,
         "now": now,
-        "mark": frame.mark([look, steps, actions, used, *shown]),
+        "mark": frame.mark([look, steps, actions, used, power_readings.newest(one, now), *shown]),
     }
 
 
