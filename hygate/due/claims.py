@@ -62,6 +62,12 @@ def claim(handler: Handler, *, limit: int, ahead_s: float = 0, pks: Iterable[int
     return [Claim(handler.label, pk, token, due_at or now) for pk, due_at in chosen]
 
 
+def is_claimable(handler: Handler, pks: Iterable[int]) -> bool:
+    """Whether any of these rows is due and free."""
+    now = clock.now()
+    return handler.model._default_manager.filter(_claimable(now, now), pk__in=list(pks)).exists()
+
+
 def take(handler: Handler, claims: Sequence[Claim]) -> list[Claim]:
     """Exchange the token of a chunk that came by the broker, which may deliver it twice: only the first one gets it."""
     token = uuid.uuid4()

@@ -14,7 +14,7 @@ from django.db import close_old_connections
 from django.db.utils import DatabaseError
 
 from hygate import alerts, clock, clock_watch, sealing
-from hygate.due.claims import Claim, claim, hand_back
+from hygate.due.claims import Claim, claim, hand_back, is_claimable
 from hygate.due.registry import Handler, Queue, handler_for, handlers
 from hygate.due.running import run
 from hygate.due.wakeups import run_here_with, take_here_with
@@ -23,6 +23,7 @@ from hygate.models import Heartbeat, Severity
 BATCH = 200
 MOST_BATCHES = 10
 TOGETHER_S = 0.05
+LOCKED_WAITS_S = (0.01, 0.02, 0.04, 0.08, 0.16)
 WORKER_BEAT_S = 5.0
 THREADS, AT_ONCE = 16, 12
 """Of a worker's own threads for a queue, so many may be busy with wake-ups: the others are there for its sweep."""
@@ -63,11 +64,27 @@ def _seal() -> None:
 def wake_rows(label: str, pks: Sequence[int], dispatch: Dispatch = run) -> None:
     """Claim and advance those of the named rows that are due: one chunk here and now, ``dispatch`` takes the others."""
     handler = handler_for(label)
-    claims = claim(handler, limit=BATCH, pks=pks)
+    claims = _claim_woken(handler, pks)
     own, *others = chunks(claims, handler.chunk) or [[]]
     for chunk in others:
         _dispatch(dispatch, handler, chunk)
     run(handler, own)
+
+
+def _claim_woken(handler: Handler, pks: Sequence[int]) -> list[Claim]:
+    """Claim those of the named rows that are due, also those that somebody is just writing.
+
+    Claiming passes over a locked row. Whoever woke it has committed, but another may hold it for a moment (a second
+    webhook about the same order), and then only the next sweep would find it, up to a second later.
+    """
+    claims, left = claim(handler, limit=BATCH, pks=pks), set(pks)
+    for wait_s in LOCKED_WAITS_S:
+        left -= {one.pk for one in claims}
+        if not left or not is_claimable(handler, left):
+            break
+        clock.sleep(wait_s)
+        claims += claim(handler, limit=BATCH, pks=left)
+    return claims
 
 
 def chunks(claims: Sequence[Claim], most: int) -> list[list[Claim]]:

@@ -1,4 +1,8 @@
-"""The webhook inbox: one row for each event. What an event means is found by reading Stripe again."""
+"""The webhook inbox: one row for each event. What an event means is found by reading Stripe again.
+
+A purchase tells of itself in four events or more, all at once. Those about an order that waits for its money have it
+read right away, once for all of them; the rows are followed a moment later and find it done.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,9 @@ from sessions_app.payments.gateway import PaymentError
 from sessions_app.payments.rules import back_off
 from sessions_app.states import PaymentStatus
 
+SOON_S = 2
+"""Until the events of an order on its way are followed: mostly nothing is left to do then."""
+OPEN = (PaymentStatus.PENDING, PaymentStatus.AUTHORIZED)
 log = structlog.get_logger(__name__)
 
 
@@ -34,13 +41,17 @@ def receive(event: dict[str, Any]) -> None:
         object_id=_text(thing, "id"),
         intent_id=_text(thing, "payment_intent") or (_text(thing, "id") if _text(thing, "id")[:3] == "pi_" else ""),
         payment_ref=str(metadata.get("order", ""))[:40] if isinstance(metadata, dict) else "",
-        due_at=clock.now(),
     )
 
     def transact() -> None:
+        order = _open_order(row)
+        row.due_at = clock.now() + timedelta(seconds=0 if order is None else SOON_S)
         with transaction.atomic():
             row.save(force_insert=True)
-            wake(row)
+            if order is None:
+                wake(row)
+            elif order.status == PaymentStatus.PENDING and order.checkout_id is not None:
+                settling.look_now(order, by=order.settled_by or "webhook")
 
     try:
         made_again(transact)
@@ -76,21 +87,39 @@ def advance(claims: Sequence[Claim]) -> None:
         )
 
 
+def _is_of_our_mode(event: WebhookEvent) -> bool:
+    return event.livemode == ("_live_" in settings.STRIPE_KEY)
+
+
+def _tells_of_refund(event: WebhookEvent) -> bool:
+    return event.kind.startswith("refund.") or event.kind == "charge.refunded"
+
+
+def _open_order(event: WebhookEvent) -> Payment | None:
+    """The order on its way that the event is about; null for events about refunds, which are followed at once."""
+    if not _is_of_our_mode(event) or _tells_of_refund(event):
+        return None
+    payment = _payment_of(event)
+    return payment if payment is not None and payment.status in OPEN else None
+
+
 def _follow(event: WebhookEvent) -> str:
     """Look the named order up and settle it; what cannot be matched is recorded and leaves it at that."""
-    if event.livemode != ("_live_" in settings.STRIPE_KEY):
+    if not _is_of_our_mode(event):
         return "other mode"
     payment = _payment_of(event)
     if payment is None:
         if event.payment_ref and event.intent_id:
             lost_orders.look_up(event.intent_id)
         return "unknown order"
-    if event.kind.startswith("refund.") or event.kind == "charge.refunded":
+    if _tells_of_refund(event):
         return f"{importing.import_refunds(payment.pk)} refunds imported"
     if event.kind == "charge.dispute.created":
         return _disputed(payment)
-    if payment.status not in (PaymentStatus.PENDING, PaymentStatus.AUTHORIZED):
+    if payment.status not in OPEN:
         return "nothing to do"
+    if payment.checked_at is not None and payment.checked_at >= event.received_at:
+        return "read since"
     said = settling.settle(payment.pk, by="webhook")
     return said.value if said else "no checkout yet"
 

@@ -28,13 +28,16 @@ log = structlog.get_logger(__name__)
 
 def nudge(session: DeviceSession) -> None:
     """The guest came back from Checkout: have the money worker look at the order now. A hint, never a proof."""
-    now = clock.now()
     with transaction.atomic():
         for payment in session.payments.filter(status=PaymentStatus.PENDING, checkout_id__isnull=False):
-            Payment.objects.filter(pk=payment.pk, status=PaymentStatus.PENDING).update(
-                due_at=now, settled_by=payment.settled_by or "page"
-            )
-            wake(payment)
+            look_now(payment, by="page")
+
+
+def look_now(payment: Payment, *, by: str) -> None:
+    """Have the money worker read a pending order. However many ask at once, one reading answers all of them: the row
+    has one holder, and whoever asks while that one reads is answered by the next."""
+    Payment.objects.filter(pk=payment.pk, status=PaymentStatus.PENDING).update(due_at=clock.now(), settled_by=by)
+    wake(payment)
 
 
 def settle(payment_id: int, *, by: str) -> Verdict | None:
@@ -62,7 +65,7 @@ def apply(payment_id: int, checkout: Checkout, *, by: str, asked_at: datetime) -
         )
         payment = Payment.objects.select_for_update().get(pk=payment_id)
         said = verdict(payment, checkout)
-        Payment.objects.filter(pk=payment.pk).update(checked_at=now, last_error="")
+        Payment.objects.filter(pk=payment.pk).update(checked_at=asked_at, last_error="")
         if payment.status == PaymentStatus.PENDING:
             _settle_pending(payment, session, checkout, said, now, by=by, asked_at=asked_at)
         elif payment.status == PaymentStatus.AUTHORIZED and said == Verdict.CANCELED:

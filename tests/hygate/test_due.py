@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -320,3 +320,27 @@ def test_a_wake_up_of_many_rows_keeps_one_chunk_and_hands_out_the_others(
     wake_rows(handler.label, rows, lambda _handler, chunk: handed.append(chunk))
     assert [len(chunk) for chunk in recorder.seen] == [handler.chunk]
     assert sorted(map(len, handed)) == [1, handler.chunk]
+
+
+def test_a_woken_row_that_somebody_is_just_writing_is_waited_for(
+    handler: Handler, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, manual_clock: Any
+) -> None:
+    """Claiming passes over locked rows: without a second look only the next sweep would find it."""
+    first, second = row().pk, row().pk
+    looks: list[set[int]] = []
+
+    def passing_over(of: Handler, *, limit: int, pks: Iterable[int]) -> list[Claim]:
+        looks.append(set(pks))
+        return claim(of, limit=limit, pks=set(pks) - ({second} if len(looks) < 3 else set()))
+
+    monkeypatch.setattr("hygate.due.sweep.claim", passing_over)
+    wake_rows(handler.label, [first, second])
+    assert looks == [{first, second}, {second}, {second}]
+    assert sorted(pk for chunk in recorder.seen for pk in chunk) == [first, second]
+
+
+def test_a_woken_row_that_another_holds_is_not_waited_for(handler: Handler, recorder: Recorder) -> None:
+    held = row().pk
+    assert claim(handler, limit=1)
+    wake_rows(handler.label, [held])
+    assert recorder.seen == []

@@ -14,7 +14,8 @@ from django.test import Client
 
 from hygate import clock
 from sessions_app.models import WebhookEvent
-from sessions_app.states import State
+from sessions_app.payments.inbox import SOON_S
+from sessions_app.states import PaymentStatus, State
 from tests.world import World, kinds_of
 
 URL = "/api/stripe/webhook"
@@ -27,9 +28,10 @@ def signed(body: bytes, *, secret: str = SECRET, at: float | None = None) -> str
     return f"t={stamp},v1={digest}"
 
 
-def event(order: str = "", kind: str = "checkout.session.completed", **thing: Any) -> bytes:
+def event(order: str = "", kind: str = "checkout.session.completed", *, event_id: str = "", **thing: Any) -> bytes:
     what = {"id": "cs_x", "object": "checkout.session", "metadata": {"order": order}} | thing
-    return json.dumps({"id": f"evt_{order or 'x'}", "type": kind, "livemode": False, "data": {"object": what}}).encode()
+    known = event_id or f"evt_{order or 'x'}"
+    return json.dumps({"id": known, "type": kind, "livemode": False, "data": {"object": what}}).encode()
 
 
 def post(body: bytes, signature: str | None) -> int:
@@ -78,6 +80,39 @@ def test_ten_deliveries_of_one_event_make_one_row_and_one_start(world: World) ->
     world.go(40)
     assert WebhookEvent.objects.count() == 1
     assert kinds_of(session).count("session_starting") == 1
+
+
+def test_the_events_of_one_purchase_have_stripe_read_once(world: World) -> None:
+    session = world.buy()
+    for number in range(4):
+        body = event(session.payments.get().ref, event_id=f"evt_{number}")
+        assert post(body, signed(body)) == 200
+    read_before = reads_of(world)
+    world.go(0)
+    session.refresh_from_db()
+    assert session.state == State.GRACE
+    world.go(SOON_S)
+    assert reads_of(world) == read_before + 1
+    assert set(WebhookEvent.objects.values_list("effect", flat=True)) == {"read since"}
+
+
+def test_an_event_after_the_last_reading_has_stripe_read_again(world: World) -> None:
+    """The hold is cancelled at Stripe while the guest gets ready: an event about it must not be taken for known."""
+    session = world.buy()
+    world.tell(session)
+    world.go(1)
+    intent = session.payments.get().intent_id
+    world.ctl(world.stripe_server, "POST", f"/_ctl/payment_intents/{intent}/cancel")
+    body = event(session.payments.get().ref, kind="payment_intent.canceled")
+    assert post(body, signed(body)) == 200
+    world.go(SOON_S)
+    session.refresh_from_db()
+    assert (session.state, session.payments.get().status) == (State.CANCELLED, PaymentStatus.VOIDED)
+
+
+def reads_of(world: World) -> int:
+    reads = [one for one in world.ledger(world.stripe_server, "request") if one["method"] == "GET"]
+    return len([one for one in reads if "/checkout/sessions/" in one["path"]])
 
 
 def test_a_webhook_that_lies_about_payment_starts_nothing(world: World) -> None:
