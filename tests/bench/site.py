@@ -14,13 +14,15 @@ from tests.bench.simulator import SimulatorProcess
 from tests.stack.stack import Stack
 
 Database = Literal["postgresql", "sqlite"]
+WEB_PROCESSES = 2
+"""As many as docker-compose.yml starts: one for each core."""
 
 
 class Site(Stack):
     """``Stack`` with both simulators in processes of their own, on PostgreSQL (with fsync) or on SQLite.
 
-    ``numbers`` are the settings that differ from the product's defaults; two workers for relays, one for each of the
-    other queues.
+    ``numbers`` are the settings that differ from the product's defaults; two web processes, two workers for
+    relays, one for each of the other queues.
     """
 
     def __init__(
@@ -32,7 +34,7 @@ class Site(Stack):
         settings: str = "hygate.settings",
         relays: int = RELAY_WORKERS,
     ) -> None:
-        super().__init__(folder, relays=relays)
+        super().__init__(folder, relays=relays, web_workers=WEB_PROCESSES)
         self.database, self._settings = database, settings
         self.numbers = {"HYGATE_LOG_LEVEL": "WARNING"} | (numbers or {})
         self.postgres.configure("fsync=on")
