@@ -40,7 +40,7 @@ class Powered:
     def reads(self, grid_import_w: int, *, aged_s: float = 0, **fields: Any) -> None:
         """The meter says so now, or said so ``aged_s`` ago."""
         at = self.world.now - timedelta(seconds=aged_s)
-        said = {"grid_import_w": grid_import_w, "on_grid": 1, "running": 1} | fields
+        said = {"grid_import_w": grid_import_w, "inverter_ac_w": 0, "on_grid": 1, "running": 1} | fields
         stored = {name: [value, at.timestamp()] for name, value in said.items() if value is not None}
         LatestReading.objects.update_or_create(source=self.source, defaults={"fields": stored, "at": at})
 

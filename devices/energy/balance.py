@@ -234,7 +234,8 @@ def _by_phase(reading: Reading) -> Verdict | None:
             return Refused(_only_flipped(flow, f"{_watts(fed)} from the inverter", place=f" on phase L{number}"))
         if flipped < -max(PHASE_DEADBAND_W, share) and as_told >= -max(PHASE_DEADBAND_W, share):
             proofs.append(
-                f"Phase L{number} decides: the inverter feeds {_watts(fed)} there, so {_flow(flow)} can only be import."
+                f"Phase L{number} decides: the inverter feeds {_watts(fed)} there, so the {_flow(flow)} "
+                f"cannot be export."
             )
     return Proven(proofs[0]) if proofs else None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from devices.energy.balance import TOGETHER
 from devices.energy.reading import Field, Measured, Reading
 
 SHOWN = (Field.PV, Field.THIRD_PARTY_PV, Field.SOC, Field.BATTERY_CHARGE, Field.GRID_IMPORT, Field.LOAD)
@@ -29,28 +31,47 @@ class Flows:
 
 
 def flows_of(reading: Reading) -> Flows:
-    """PV of all makers together; a load that nobody measures is what the other flows leave for it."""
-    pv = _sum(reading, Field.PV, Field.THIRD_PARTY_PV)
-    battery, grid = reading[Field.BATTERY_CHARGE], reading[Field.GRID_IMPORT]
-    load = reading[Field.LOAD] or _left_over(reading, pv, battery, grid)
-    return Flows(pv, reading[Field.SOC], battery, grid, load)
+    """PV of all makers together; the load as inverters and grid feed it at this moment, else as the source tells it
+    (a plant tells it each half minute), else what the other flows leave for it."""
+    told = {name: one for name, one in reading.fields.items() if _is_number(one.value)}
+    own, others = told.get(Field.PV), told.get(Field.THIRD_PARTY_PV)
+    if own is not None and others is not None and not others.value:
+        others = None  # a site that has none is told so each half minute, which makes the rest no older
+    pv = _sum(own, others)
+    battery, grid, car = (told.get(name) for name in (Field.BATTERY_CHARGE, Field.GRID_IMPORT, Field.CAR_CHARGE))
+    fed = _fed(told.get(Field.INVERTER_AC), grid, others)
+    load = fed or told.get(Field.LOAD) or _left_over(pv, battery, grid, car)
+    return Flows(pv, told.get(Field.SOC), battery, grid, load)
 
 
-def _sum(reading: Reading, first: Field, second: Field) -> Measured | None:
-    known = [one for one in (reading[first], reading[second]) if one is not None]
-    return _measured(sum(one.value for one in known), known) if known else None
+def _is_number(value: object) -> bool:
+    """A stored reading keeps what was none as null."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _sum(first: Measured | None, second: Measured | None) -> Measured | None:
+    known = [one for one in (first, second) if one is not None]
+    return _measured(known) if known else None
+
+
+def _fed(inverter: Measured | None, grid: Measured | None, others: Measured | None) -> Measured | None:
+    """What goes into the house's wires; None where its parts are not of one moment."""
+    if inverter is None or grid is None or abs(inverter.at - grid.at) > TOGETHER:
+        return None
+    fed = _measured([one for one in (inverter, grid, others) if one is not None])
+    return Measured(max(0, fed.value), fed.at)
 
 
 def _left_over(
-    reading: Reading, pv: Measured | None, battery: Measured | None, grid: Measured | None
+    pv: Measured | None, battery: Measured | None, grid: Measured | None, car: Measured | None
 ) -> Measured | None:
     if pv is None or grid is None:
         return None
-    car = reading[Field.CAR_CHARGE]
-    known = [one for one in (pv, battery, grid, car) if one is not None]
-    taken = (battery.value if battery else 0) + (car.value if car else 0)
-    return _measured(max(0, pv.value + grid.value - taken), known)
+    taken = [Measured(-one.value, one.at) for one in (battery, car) if one is not None]
+    left = _measured([pv, grid, *taken])
+    return Measured(max(0, left.value), left.at)
 
 
-def _measured(value: float, of: Iterable[Measured]) -> Measured:
-    return Measured(value, min(one.at for one in of))
+def _measured(parts: Sequence[Measured]) -> Measured:
+    """Their sum, as old as the oldest."""
+    return Measured(sum(one.value for one in parts), min(one.at for one in parts))

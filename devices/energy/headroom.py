@@ -40,8 +40,7 @@ def headroom(device: Device, now: datetime, *, session: int | None = None) -> He
     """
     if not device.is_high_power:
         return NOT_NEEDED
-    power = site.power_of(device.location_id)
-    return NOT_CONFIGURED if power is None else _ask(power, device, now, session)
+    return _ask(device, now, session)
 
 
 def goes_on(device: Device, now: datetime, *, session: int) -> Headroom:
@@ -50,8 +49,7 @@ def goes_on(device: Device, now: datetime, *, session: int) -> Headroom:
     """
     if not device.is_high_power:
         return NOT_NEEDED
-    power = site.power_of(device.location_id)
-    return NOT_CONFIGURED if power is None else _ask(power, device, now, session, is_on=True)
+    return _ask(device, now, session, is_on=True)
 
 
 def lock_sites(devices: Iterable[Device]) -> None:
@@ -63,11 +61,13 @@ def lock_sites(devices: Iterable[Device]) -> None:
         list(rows.values_list("pk"))
 
 
-def _ask(power: SitePower, device: Device, now: datetime, session: int | None, *, is_on: bool = False) -> Headroom:
+def _ask(device: Device, now: datetime, session: int | None, *, is_on: bool = False) -> Headroom:
+    apart = site.apart_at(device.location_id, device.apart_group) if device.apart_group else site.NONE_APART
+    here = site.here(device.location_id, now, apart)
+    if here is None:
+        return NOT_CONFIGURED
     promises = site.open_promises(device.location_id)
     asking = next((one for one in promises if session is not None and one.session == session), None)
-    apart = site.apart_at(device.location_id, device.apart_group) if device.apart_group else site.NONE_APART
-    here = site.site_of(power, now, apart)
     room = here.headroom(site.reservations(promises, now, asking=asking), now)
     phases = site.device_phases(device)
     watts: float = device.rated_w or 0

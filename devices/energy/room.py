@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from devices.energy.reading import PHASES, Field, Reading
+from devices.energy.reading import INVERTER_PHASES, PHASES, Field, Reading
 from devices.energy.terms import Limits, Policy, Supply
 
 
@@ -45,6 +45,25 @@ def _island(reading: Reading, limits: Limits) -> Room:
 
 def _inverters_w(reading: Reading, limits: Limits) -> float:
     return _least(limits.inverter_w, reading.value(Field.INVERTER_AVAILABLE))
+
+
+def drawn(reading: Reading, limits: Limits) -> Room:
+    """What all loads of the site draw, in all and on each phase; 0 where the reading does not tell it."""
+    inverter = reading.value(Field.INVERTER_AC)
+    if not on_grid(reading, limits):
+        gives = max(0.0, inverter or 0)
+        return Room(gives, (gives,) * limits.phases)
+    others = max(0, reading.value(Field.THIRD_PARTY_PV) or 0)
+    total = _load(reading.value(Field.GRID_IMPORT), inverter, others)
+    if limits.phases == 1:
+        return Room(total, (total,))
+    pairs = zip(PHASES, INVERTER_PHASES, strict=True)
+    return Room(total, tuple(_load(reading.value(grid), reading.value(fed), others) for grid, fed in pairs))
+
+
+def _load(grid: float | None, inverter: float | None, others: float) -> float:
+    """Nothing, where one of the two that make it is not known."""
+    return 0.0 if grid is None or inverter is None else max(0.0, grid + inverter + others)
 
 
 def policy_room(reading: Reading, limits: Limits, policy: Policy) -> float | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from devices.energy.reading import PHASES, Field, Reading
-from devices.energy.room import Room, on_grid, policy_room, reserve_soc, surplus_w, wires_room
+from devices.energy.room import Room, drawn, on_grid, policy_room, reserve_soc, surplus_w, wires_room
 from devices.energy.terms import (
     CAUTIONS,
     CloudData,
@@ -33,7 +33,7 @@ from devices.energy.terms import (
     promised_w,
     shares_w,
 )
-from devices.energy.trust import No, Refusal, impossible, is_possible, missing_or_old, phases_disagree
+from devices.energy.trust import No, Refusal, fresh, impossible, is_possible, missing_or_old, phases_disagree
 
 __all__ = [
     "Answer",
@@ -149,7 +149,8 @@ def headroom(  # noqa: PLR0917 - the six things that decide, in the order in whi
         return Headroom(no=refusal.no, sentence=refusal.sentence)
     measured_at = reading.oldest(_flows(reading, limits))
     assert measured_at is not None  # _refusal found every flow present
-    promised = added_up(promises, limits.phases, measured_at, limits.max_age_seen)
+    loads = drawn(fresh(reading, limits, now), limits)
+    promised = added_up(promises, loads.total_w, loads.phases_w, measured_at, limits.max_age_seen)
     return _given(_room(reading, limits, policy), limits, promised, policy, measured_at)
 
 
@@ -237,7 +238,7 @@ def _refusal(
         return wrong
     if not all(is_possible(Field.LOAD, one.watts, limits.plausible_w) and one.watts >= 0 for one in promises):
         return Refusal(No.IMPLAUSIBLE, "A promise to a running session makes no sense.")
-    return None if limits.stand_alone else _plant_refusal(reading, limits, sign_check)
+    return _plant_refusal(reading, limits, sign_check)
 
 
 def _not_configured(reading: Reading, limits: Limits) -> Refusal | None:
@@ -249,8 +250,9 @@ def _not_configured(reading: Reading, limits: Limits) -> Refusal | None:
 
 
 def _plant_refusal(reading: Reading, limits: Limits, sign_check: SignCheck) -> Refusal | None:
-    """What the plant says against itself. Off the grid, the sign of its meter decides nothing."""
-    if reading.value(Field.RUNNING) != 1:
+    """What the plant says against itself. Off the grid, the sign of its meter decides nothing, and a source of a site
+    that never had one need not tell states; where it tells one, that holds."""
+    if reading.value(Field.RUNNING) != 1 and not (limits.stand_alone and reading[Field.RUNNING] is None):
         return Refusal(No.NOT_RUNNING, "The energy system reports a fault, a shutdown or standby.")
     if reading.value(Field.METERS_LOST):
         return Refusal(No.METER_LOST, "The energy system has lost the connection to a meter.")
@@ -267,7 +269,9 @@ def _needed(reading: Reading, limits: Limits, policy: Policy) -> set[Field]:
     """Every field that this site's answer stands on, with the cautions that its source tells or has ever told."""
     told = limits.told | (CAUTIONS & set(reading.fields))
     needed = {*_flows(reading, limits)}
-    if not limits.stand_alone:
+    if limits.stand_alone:
+        needed |= {Field.RUNNING} & set(reading.fields)
+    else:
         needed |= {*STATES, *(told - BATTERY_CAUTIONS)}
     of_battery = (_needed_on_grid if on_grid(reading, limits) else _needed_off_grid)(limits, policy)
     return needed | of_battery | (told & BATTERY_CAUTIONS if Field.SOC in of_battery else set())

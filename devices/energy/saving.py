@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
+from devices.energy import key_ages
 from devices.energy.models import EnergySource, LatestReading, Sign, SourceStatus
 from devices.energy.sources.build import secrets_of
 from devices.energy.sources.source import Refused
@@ -42,6 +43,7 @@ def change_source(source: EnergySource, *, columns: dict[str, Any], secrets: dic
         named, told = sorted({*news, *_filled(secrets)}), audit.change(fresh, news)
         if _filled(secrets):
             news["secrets"] = json.dumps(known_secrets(fresh) | _filled(secrets))
+            key_ages.forget(fresh.pk, _filled(secrets))
         if PLANT & set(news):
             news |= UNKNOWN_PLANT
             LatestReading.objects.filter(source=fresh).delete()
@@ -61,7 +63,7 @@ def delete_source(source: EnergySource, *, by: str) -> None:
         audit.write("energy_source_deleted", actor=by, source=source.pk, name=source.name, of=source.kind)
         pk = source.pk
         source.delete()
-        for what in ("silent", "sign", "alarm", "bridge"):
+        for what in ("silent", "sign", "alarm", "bridge", "key_age", "certificate"):
             close_alert(f"energy:{pk}:{what}")
 
 

@@ -7,7 +7,7 @@ made, with a ValueError, and never bent into something that does.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from enum import StrEnum
@@ -226,17 +226,34 @@ class Promised:
 
 
 def added_up(
-    reservations: Iterable[Reservation], phases: int, metered_at: datetime, max_age_seen: timedelta
+    reservations: Iterable[Reservation],
+    drawn_w: float,
+    drawn_phases_w: Sequence[float],
+    metered_at: datetime,
+    max_age_seen: timedelta,
 ) -> Promised:
-    """Thirds of a three-phase load on each phase; an unknown phase on every one, as it may be any."""
+    """Thirds of a three-phase load on each phase; an unknown phase on every one, as it may be any.
+
+    ``drawn_w``, ``drawn_phases_w``: what all of the site's loads draw by its own meters. Devices that say together that
+    they draw more are believed only so far: one that has just gone off is not in the meter, whatever it said before.
+    """
+    phases = len(drawn_phases_w)
     total, each, devices = 0.0, [0.0] * phases, set()
+    seen, seen_each = 0.0, [0.0] * phases
     for reservation in reservations:
         watts = reservation.unseen_w(metered_at, max_age_seen)
         total += watts
         for number, share in enumerate(shares_w(watts, reservation.phases, phases)):
             each[number] += share
+        seen_w = reservation.watts - watts
+        seen += seen_w
+        if seen_w and reservation.phases is not Phases.UNKNOWN:
+            for number, share in enumerate(shares_w(seen_w, reservation.phases, phases)):
+                seen_each[number] += share
         devices.add(reservation.device)
-    return Promised(total, tuple(each), frozenset(devices - {""}))
+    total += max(0.0, seen - drawn_w)
+    beyond = (max(0.0, said - drawn) for said, drawn in zip(seen_each, drawn_phases_w, strict=True))
+    return Promised(total, tuple(map(sum, zip(each, beyond, strict=True))), frozenset(devices - {""}))
 
 
 def shares_w(watts: float, phases: Phases, of: int) -> tuple[float, ...]:

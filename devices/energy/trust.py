@@ -14,12 +14,13 @@ AHEAD = timedelta(seconds=2)  # clocks of two machines; what is dated later than
 PHASES_APART_W = 300.0
 PHASES_APART = 0.05
 
-# Told by the plant about itself, read every 30 s rather than every second.
+# Read every 30 s rather than every second.
 SLOW = frozenset(
     {
         Field.METERS_LOST,
         Field.STORM_WATCH,
         Field.EMS_MODE,
+        Field.THIRD_PARTY_PV,
         Field.GRID_IMPORT_LIMIT,
         Field.INVERTER_MAX,
         Field.BATTERY_DISCHARGE_LIMIT,
@@ -86,6 +87,12 @@ def missing_or_old(reading: Reading, needed: Iterable[Field], limits: Limits, no
         if wrong is not None:
             return wrong
     return None
+
+
+def fresh(reading: Reading, limits: Limits, now: datetime) -> Reading:
+    """What of it is neither old nor dated ahead."""
+    known = reading.fields.items()
+    return Reading({name: one for name, one in known if _missing_or_old(reading, name, limits, now) is None})
 
 
 def _missing_or_old(reading: Reading, name: Field, limits: Limits, now: datetime) -> Refusal | None:

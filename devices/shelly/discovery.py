@@ -48,10 +48,13 @@ class FoundChannel:
         return asdict(self)
 
 
-def discover(cloud: ShellyCloud, pause: Callable[[], None]) -> tuple[FoundChannel, ...]:
-    """Two requests, all_status and the device list, with ``pause`` between them; raises their ``ShellyError``."""
+def discover(cloud: ShellyCloud, between: Callable[[Sequence[DeviceStatus]], None]) -> tuple[FoundChannel, ...]:
+    """Two requests, all_status and the device list; raises their ``ShellyError``.
+
+    ``between`` them is for whoever keeps the gap; it is told what the first one answered.
+    """
     statuses = cloud.all_status()
-    pause()
+    between(statuses)
     return merged(statuses, cloud.device_list())
 
 

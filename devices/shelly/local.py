@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 from django.conf import settings
 
-from devices.shelly.errors import BadAnswer, BadKey, BadRequest, CloudDown, ShellyError, TimedOut
+from devices.shelly.errors import BadAnswer, BadKey, BadRequest, CloudDown, RateLimited, ShellyError, TimedOut
 
 TIMEOUT_S = 3.0
 USER = "admin"
@@ -46,20 +45,32 @@ def _is_home(address: ipaddress.IPv4Address) -> bool:
     return address.is_private and not odd and not address.is_multicast
 
 
-@dataclass(frozen=True)
 class LocalShelly:
-    """One device; ``password`` is empty where its local pages need none."""
+    """One device; ``password`` is empty where its local pages need none.
 
-    address: str
-    password: str = field(default="", repr=False)
+    Keep it for the next time: a device gives out a limited number of nonces (32, each for an hour) and wants each to be
+    used again. After an error make a new one, for a nonce that is dead stays dead.
+    """
+
+    def __init__(self, address: str, password: str = "") -> None:
+        self.address = address
+        self._auth = httpx.DigestAuth(USER, password) if password else None
 
     def set_numbers(self, values: Mapping[int, float]) -> None:
-        """``Number.Set`` for each id (200 to 299), one after the other; raises ``ShellyError`` at the first refusal."""
-        address = _checked(self.address)
-        auth = httpx.DigestAuth(USER, self.password) if self.password else None
-        with httpx.Client(base_url=f"http://{address}", auth=auth, timeout=TIMEOUT_S, trust_env=False) as client:
+        """``Number.Set`` for each id (200 to 299), one after the other; raises ``ShellyError``.
+
+        One that the device refuses keeps no other from being written: the first refusal is raised at the end.
+        """
+        refused: BadRequest | None = None
+        base = f"http://{_checked(self.address)}"
+        with httpx.Client(base_url=base, auth=self._auth, timeout=TIMEOUT_S, trust_env=False) as client:
             for number, value in values.items():
-                _call(client, "Number.Set", {"id": number, "value": value})
+                try:
+                    _call(client, "Number.Set", {"id": number, "value": value})
+                except BadRequest as error:
+                    refused = refused or error
+        if refused is not None:
+            raise refused
 
 
 def _checked(address: str) -> str:
@@ -83,6 +94,8 @@ def _call(client: httpx.Client, method: str, params: Mapping[str, Any]) -> None:
 def _refuse_errors(answer: httpx.Response, number: Any) -> None:
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         raise BadKey("the device asks for its own password, and this one is not it")
+    if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+        raise RateLimited("the device had too many logins that failed, and wants to be left alone for a moment")
     said = _json(answer)
     error = said.get("error")
     if isinstance(error, dict) or answer.status_code >= httpx.codes.BAD_REQUEST:

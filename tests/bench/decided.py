@@ -1,4 +1,4 @@
-"""(f) From a stored reading to the answer: may this device start? 500 devices, 100 of them promised watts."""
+"""(f) From a stored reading to the answer: may this device start? 500 devices, 100 of them running on promises."""
 
 from __future__ import annotations
 
@@ -41,16 +41,18 @@ def _questions() -> tuple[Callable[[], object], Callable[[], object]]:
     power = SitePower.objects.create(location=location, grid_import_w=10_000_000, phases=3, max_age_s=600)
     source = EnergySource.objects.create(location=location, name="Roof", kind="sigenergy_modbus", sign=Sign.PROVEN)
     said = {"grid_import_w": 3000, "pv_w": 1500, "load_w": 4500, "battery_charge_w": 0, "on_grid": 1, "running": 1}
+    said |= {"inverter_ac_w": 1500} | {f"inverter_ac_l{phase}_w": 500 for phase in (1, 2, 3)}
     said |= {f"grid_import_l{phase}_w": 1000 for phase in (1, 2, 3)}
     now = clock.now()
     fields: dict[str, Any] = {name: [value, now.timestamp()] for name, value in said.items()}
     LatestReading.objects.create(source=source, fields=fields, at=now)
     account = ShellyAccount.objects.create(name="bench", server_url="http://127.0.0.1:1", auth_key="k")
+    common = {"location": location, "account": account, "rated_w": 3000, "phases": "L1", "watts": 2000}
     devices = Device.objects.bulk_create(
-        Device(location=location, account=account, shelly_id=f"{n:012x}", name=f"Heater {n}", rated_w=3000, phases="L1")
-        for n in range(DEVICES)
+        Device(shelly_id=f"{n:012x}", name=f"Heater {n}", reading_at=now, **common) for n in range(DEVICES)
     )
-    Promise.objects.bulk_create(Promise(device=devices[n], session=n, watts=3000) for n in range(PROMISES))
+    runs = {"watts": 3000, "started_at": now, "switched_at": now}
+    Promise.objects.bulk_create(Promise(device=devices[n], session=n, **runs) for n in range(PROMISES))
     device = Device.objects.select_related("location").get(pk=devices[-1].pk)
     here, promises = site.site_of(power, now), site.open_promises(location.pk)
     answer = headroom.headroom(device, now)

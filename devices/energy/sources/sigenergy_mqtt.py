@@ -292,7 +292,7 @@ def tls_context(settings: MqttSettings, now: datetime) -> ssl.SSLContext:
 def _check_validity(certificate_pem: str, now: datetime) -> None:
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem.encode())
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise CertificateRefused("client.pem is not a certificate in PEM form.") from None
     if now > certificate.not_valid_after_utc:
         ended = certificate.not_valid_after_utc.date().isoformat()

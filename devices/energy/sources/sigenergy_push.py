@@ -129,15 +129,22 @@ class Push:
         return mine
 
     def _merge(self, values: Any, at: datetime) -> None:
-        """Lay the values over what was seen; an update that was overtaken changes nothing."""
+        """Lay the values over what was seen; an update that was overtaken changes nothing.
+
+        A value that cannot be read takes the old one away: that something else holds now is all that it says.
+        """
         values = unwrapped(values)
         for key, value in values.items() if isinstance(values, dict) else ():
             if key not in KEYS:
                 continue
             name, read = KEYS[key]
             found, known = read(value), self._seen.get(name)
-            if found is not None and (known is None or known.at <= at):
+            if known is not None and known.at > at:
+                continue
+            if found is not None:
                 self._seen[name] = Measured(found, at)
+            elif known is not None:
+                del self._seen[name]
 
 
 def _told(update: Mapping[str, Any]) -> datetime | None:

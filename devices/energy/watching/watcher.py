@@ -20,7 +20,7 @@ from django.db import close_old_connections, connections
 from django.db.models import Q
 from django.db.utils import DatabaseError
 
-from devices.energy import proof, site
+from devices.energy import key_ages, proof, site
 from devices.energy.models import EnergySource, LatestReading
 from devices.energy.reading import Fields
 from devices.energy.sources.build import build
@@ -99,6 +99,7 @@ class Watcher:
         if now - self._tidied_at >= timedelta(seconds=TIDY_S):
             self._tidied_at = now
             keeping.tidy(now)
+            key_ages.watch(now)
         return list(EnergySource.objects.select_related("location").filter(active=True, watched_by=self._name))
 
     async def _look_at(self, ours: list[EnergySource]) -> None:

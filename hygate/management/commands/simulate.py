@@ -1,4 +1,4 @@
-"""``manage.py simulate shelly|stripe|sigenergy|renogy``: one simulator in the foreground, until Ctrl-C or SIGTERM."""
+"""``manage.py simulate shelly|stripe|…``: one simulator in the foreground, until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from hygate.demo.preflight import why_not
-from hygate.simulators import shelly, stripe
+from hygate.simulators import local_shelly, shelly, stripe
 from hygate.simulators.base import RunningSimulator, Simulator
 
 if TYPE_CHECKING:
     from hygate.simulators.sigenergy import SigenergySimulator
 
+LOCAL_SHELLY_PORT = 8105
 WEBHOOK_PATH = "/api/stripe/webhook"
 Options = dict[str, Any]
 
@@ -26,14 +27,16 @@ Options = dict[str, Any]
 class Command(BaseCommand):
     help = (
         "Run one simulator: shelly (Shelly Cloud and the relays behind it), stripe, sigenergy (a plant, asked over "
-        "Modbus TCP and the cloud's ways) or renogy."
+        "Modbus TCP and the cloud's ways), renogy or local-shelly (one device that the energy bridge writes to)."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("which", choices=sorted(BUILDERS))
         parser.add_argument(
-            "--port", type=int, help="default: 8101 for shelly, 8102 for stripe, 8103 for sigenergy, 8104 for renogy"
+            "--port",
+            type=int,
+            help="default: 8101 shelly, 8102 stripe, 8103 sigenergy, 8104 renogy, 8105 local-shelly",
         )
         parser.add_argument(
             "--payloads", type=Path, metavar="DIR", help="shelly: serve the device files of this folder"
@@ -56,6 +59,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--relays", metavar="URL", help="sigenergy: what the Shelly simulator there has switched on is its load"
         )
+        parser.add_argument("--password", default="", help="local-shelly: what its local pages ask for (default: none)")
 
     def handle(self, *args: Any, which: str, port: int | None, **options: Any) -> None:
         port = _default_port(which) if port is None else port
@@ -116,11 +120,16 @@ def _renogy(_options: Options, _log: Callable[[str], Any]) -> Simulator:
     return renogy.build()
 
 
+def _local_shelly(options: Options, _log: Callable[[str], Any]) -> Simulator:
+    return local_shelly.build(options["password"])
+
+
 BUILDERS: dict[str, Callable[[Options, Callable[[str], Any]], Simulator]] = {
     "shelly": _shelly,
     "stripe": _stripe,
     "sigenergy": _sigenergy,
     "renogy": _renogy,
+    "local-shelly": _local_shelly,
 }
 
 
@@ -130,6 +139,7 @@ def _default_port(which: str) -> int:
         "stripe": settings.SIM_STRIPE_PORT,
         "sigenergy": settings.SIM_SIGENERGY_PORT,
         "renogy": settings.SIM_RENOGY_PORT,
+        "local-shelly": LOCAL_SHELLY_PORT,
     }[which]
 
 
@@ -142,6 +152,10 @@ def _ready_line(which: str, running: RunningSimulator) -> str:
     if which == "sigenergy":
         host, port = cast("SigenergySimulator", simulator).modbus_address
         return f"Simulated Sigenergy plant: {url} (Modbus TCP {host}:{port}, unit 247; its knobs: {url}/_ctl/plant)"
+    if which == "local-shelly":
+        return (
+            f"Simulated local Shelly device: {url} (its numbers: {url}/_ctl/device; what happened: {url}/_ctl/ledger)"
+        )
     return f"Simulated Renogy: {url} (what happened: {url}/_ctl/ledger)"
 
 

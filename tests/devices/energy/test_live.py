@@ -60,6 +60,11 @@ def test_the_keys_are_the_seeds_and_the_grid_is_positive_for_export(script: Scri
     assert body == {"pvW": 2800, "socPc": 15.0, "batW": 0, "griW": -8540, "loadW": 11340}
 
 
+def test_the_load_is_what_is_fed_now_and_not_what_the_plant_said_half_a_minute_ago(script: Script) -> None:
+    script.tell(inverter_ac_w=500, third_party_pv_w=100)
+    assert script.ask().json()["loadW"] == 8540 + 500 + 100
+
+
 def test_a_load_that_nobody_measures_is_what_the_others_leave(script: Script) -> None:
     script.tell(load_w=None)
     assert script.ask().json()["loadW"] == 11340
@@ -69,6 +74,12 @@ def test_what_the_source_does_not_tell_is_null_and_never_zero(script: Script) ->
     script.tell(soc_pct=None, battery_charge_w=None)
     body = script.ask().json()
     assert (body["socPc"], body["batW"]) == (None, None)
+
+
+def test_a_stored_value_that_was_no_number_is_null_as_well(script: Script) -> None:
+    script.tell(pv_w=float("nan"), load_w=None)
+    body = script.ask().json()
+    assert (body["pvW"], body["loadW"], body["griW"]) == (None, None, -8540)
 
 
 def test_a_wrong_token_and_an_unknown_location_are_answered_alike(script: Script) -> None:
@@ -113,3 +124,14 @@ def test_the_time_is_that_of_the_oldest_number(script: Script) -> None:
     latest.fields["soc_pct"][1] = then.timestamp()
     latest.save(update_fields=["fields"])
     assert script.ask().json()["ts"] == int(then.timestamp() * 1000)
+
+
+@pytest.mark.parametrize(("others_w", "is_old"), [(0, False), (900, True)])
+def test_other_makers_sun_that_is_none_makes_nothing_older(script: Script, others_w: int, is_old: bool) -> None:
+    """A plant tells it each half minute, also one that has no such inverter."""
+    now = clock.now()
+    script.tell(inverter_ac_w=500, third_party_pv_w=others_w)
+    latest = LatestReading.objects.get()
+    latest.fields["third_party_pv_w"][1] -= 30
+    latest.save(update_fields=["fields"])
+    assert (now.timestamp() * 1000 - script.ask().json()["ts"] > 20_000) is is_old

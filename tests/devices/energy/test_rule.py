@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.energy.reading import PHASES, Field, Measured, Reading
+from devices.energy.reading import INVERTER_PHASES, PHASES, Field, Measured, Reading
 from devices.energy.rule import (
     CloudData,
     Headroom,
@@ -235,6 +235,12 @@ def test_off_the_grid_inverters_that_say_nothing_give_nothing() -> None:
     assert room({**OUTAGE, Field.INVERTER_AVAILABLE: None}, limits=limits).no is No.MISSING
 
 
+@pytest.mark.parametrize(("running", "no"), [(1, None), (0, No.NOT_RUNNING), (None, None)])
+def test_a_fault_that_is_told_holds_without_any_grid_too(running: float | None, no: No | None) -> None:
+    limits = replace(LIMITS, inverter_w=4000, stand_alone=True, phases=1, fuse_w=())
+    assert room({**OUTAGE, Field.RUNNING: running}, limits=limits).no is no
+
+
 def test_the_sign_of_a_grid_that_is_not_there_does_not_matter() -> None:
     assert headroom(reading(OUTAGE), LIMITS, FREE, (), Verdict(False), NOW).no is None
 
@@ -391,6 +397,36 @@ def test_a_promise_on_an_unknown_phase_counts_on_each() -> None:
 def test_own_watts_that_the_meter_saw_are_not_counted_twice() -> None:
     seen = Reservation(Phases.L1, 2000, seen_w=1500, seen_at=NOW - 2 * SECOND)
     assert room(None, seen).total_w == 13_950 - 500
+
+
+EVEN: dict[Field, float | None] = dict.fromkeys(INVERTER_PHASES, 0)
+
+
+def test_own_watts_are_believed_only_as_far_as_the_site_draws_any() -> None:
+    """It has gone off since it was heard: the site draws 1 kW on its phase and 3 kW in all, so it cannot draw 4."""
+    gone = Reservation(Phases.L1, 4000, seen_w=4000, seen_at=NOW - 2 * SECOND)
+    given = room(EVEN, gone)
+    assert (given.total_w, given.phases_w) == (13_950 - 1000, (4450 - 3000, 4450, 4450))
+
+
+def test_what_the_inverters_and_other_makers_feed_is_drawn_as_well() -> None:
+    sunny: dict[Field, float | None] = {**grid(-500, 0, 0), Field.INVERTER_AC: 2000, Field.THIRD_PARTY_PV: 700}
+    sunny |= EVEN | {Field.INVERTER_AC_L1: 2000}
+    heater = Reservation(Phases.L1, 3000, seen_w=3000, seen_at=NOW - 2 * SECOND)
+    before = room(sunny)
+    assert (before.total_w - room(sunny, heater).total_w, before.phases_w[0] - room(sunny, heater).phases_w[0]) == (
+        3000 - 2200,
+        3000 - 2200,
+    )
+
+
+@pytest.mark.parametrize("unknown", [{Field.INVERTER_AC: None}, {Field.INVERTER_AC: 0}], ids=["missing", "old"])
+def test_own_watts_count_as_not_seen_where_nobody_tells_what_the_site_draws(
+    unknown: dict[Field, float | None],
+) -> None:
+    seen = Reservation(Phases.L1, 2000, seen_w=2000, seen_at=NOW - 12 * SECOND)
+    said = reading(unknown, inverter_ac_w=11)
+    assert headroom(said, LIMITS, FREE, (seen,), PROVEN, NOW).total_w == 13_950 - 2000
 
 
 @pytest.mark.parametrize("seen_at", [None, NOW, NOW - 47 * SECOND])
@@ -565,6 +601,8 @@ def readings(draw: st.DrawFn) -> dict[Field, float | None]:
         Field.BATTERY_CHARGE: draw(watts),
         Field.PV: draw(powers),
         Field.INVERTER_AC: draw(watts),
+        **dict(zip(INVERTER_PHASES, draw(st.tuples(watts, watts, watts)), strict=True)),
+        Field.THIRD_PARTY_PV: draw(st.none() | powers),
         Field.SOC: draw(percents),
         Field.ON_GRID: draw(flags),
         Field.RUNNING: draw(flags),
@@ -615,6 +653,19 @@ def test_no_more_is_promised_than_meter_and_promises_leave(
     else:
         free = (plant[Field.INVERTER_AVAILABLE] or 0) - (plant[Field.INVERTER_AC] or 0)
         assert given_.total_w <= max(0, free - sum(map(least_unseen_w, promises)) - 300)
+
+
+@sixty
+@given(readings(), reservations, st.sampled_from(POLICIES))
+def test_what_devices_say_of_themselves_frees_no_more_than_the_site_draws(
+    plant: dict[Field, float | None], promises: list[Reservation], policy: Policy
+) -> None:
+    given_ = room(plant, *promises, policy=policy)
+    if given_.no is not None or not plant[Field.ON_GRID]:
+        return
+    load = (plant[Field.GRID_IMPORT] or 0) + (plant[Field.INVERTER_AC] or 0) + (plant[Field.THIRD_PARTY_PV] or 0)
+    promised = sum(one.watts for one in promises) - max(0, load)
+    assert given_.total_w <= max(0, 17_250 - (plant[Field.GRID_IMPORT] or 0) - max(0, promised) - 300)
 
 
 @sixty

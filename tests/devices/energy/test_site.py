@@ -169,3 +169,14 @@ def test_a_plan_may_keep_less_reserved_after_a_while(location: Location) -> None
     assert [one.watts for one in site.reservations([made], clock.now())] == [500]
     assert [one.watts for one in site.reservations([made], clock.now() - timedelta(seconds=1))] == [3000]
     assert site.reservations([made], clock.now())[0].phases is Phases.L2
+
+
+def test_a_promises_moments_come_as_they_were_stored(location: Location) -> None:
+    """Read as seconds: to the millisecond, equal ones stay equal, and what is not stored is not there."""
+    now = clock.now()
+    promise(location, 1, made_at=now - timedelta(days=200), started_at=now, switched_at=now)
+    (one,) = site.open_promises(location.pk)
+    assert one.started_at is not None and abs(one.started_at - now) <= timedelta(milliseconds=1)
+    assert abs(one.made_at - (now - timedelta(days=200))) <= timedelta(milliseconds=1)
+    assert one.switched_at == one.started_at
+    assert (one.paused_at, one.waiting_since, one.reading_at, one.off_confirmed_at) == (None, None, None, None)

@@ -363,7 +363,7 @@ def test_readyz_is_red_while_a_source_has_nobody_to_watch_it(
 # -- how long a decision takes
 
 
-def test_a_decision_asks_three_questions_however_much_was_promised(location: Location) -> None:
+def test_a_decision_asks_two_questions_however_much_was_promised(location: Location) -> None:
     SitePower.objects.create(location=location, grid_import_w=10_000_000, phases=3)
     source = source_of(location, sign=Sign.PROVEN)
     phases = dict.fromkeys(map(str, PHASES), 1000)
@@ -377,4 +377,4 @@ def test_a_decision_asks_three_questions_however_much_was_promised(location: Loc
     device = Device.objects.select_related("location").get(pk=devices[45].pk)
     with CaptureQueriesContext(connection) as asked:
         assert headroom.headroom(device, clock.now()).ok
-    assert len(asked) == 3
+    assert len(asked) == 2

@@ -153,7 +153,7 @@ def test_discovery_is_two_requests_with_the_callers_pause_between(simulator: Run
     def requests() -> list[str]:
         return [entry["path"] for entry in simulator.simulator.ledger.entries if entry["kind"] == "request"]
 
-    rows = discover(ShellyCloud(simulator.url, KEY), lambda: paused.append(len(requests())))
+    rows = discover(ShellyCloud(simulator.url, KEY), lambda _answered: paused.append(len(requests())))
     assert paused == [1]
     assert requests() == ["/device/all_status", "/interface/device/list"]
     assert [(row.shelly_id, row.channel, row.sellable) for row in rows] == [
@@ -170,7 +170,7 @@ def test_mixed_account_shows_what_the_ruling_says(
     simulator: RunningSimulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        rows = discover(ShellyCloud(simulator.url, "mixed"), lambda: None)
+        rows = discover(ShellyCloud(simulator.url, "mixed"), lambda _answered: None)
     found = {(row.shelly_id, row.channel): row for row in rows}
     for_sale = {key: row.name for key, row in found.items() if row.sellable}
     assert for_sale == {("a8032ab1c2d3", 0): "Water Heater Supply", ("a8032ab12345", 0): "Kitchen Lamp"}
@@ -199,7 +199,7 @@ def test_captured_devices_of_the_fixtures_show_their_28_channels() -> None:
     running = RunningSimulator(furnished).start()
     try:
         keys = [account.key for account in furnished.cloud.accounts]
-        rows = [row for key in keys for row in discover(ShellyCloud(running.url, key), lambda: None)]
+        rows = [row for key in keys for row in discover(ShellyCloud(running.url, key), lambda _answered: None)]
     finally:
         running.stop()
     assert sum(row.sellable for row in rows) == 28

@@ -147,6 +147,14 @@ def test_missing_field_keeps_its_value() -> None:
     assert values(push.fields()) == {Field.GRID_IMPORT: 5, Field.PV: 8}
 
 
+@pytest.mark.parametrize("nothing", [None, "", "--", "NaN", []])
+def test_value_that_cannot_be_read_takes_the_old_one_away(nothing: Any) -> None:
+    """Kept, it would be as fresh as every message that follows."""
+    first = message({"gridActivePowerW": "900", "pvPowerW": "100"})
+    push = pushed(first, message({"gridActivePowerW": nothing}), message({"pvPowerW": "200"}))
+    assert set(push.fields()) == {Field.PV}
+
+
 def test_unchanged_field_is_as_fresh_as_the_newest_message() -> None:
     newer = NOW + timedelta(seconds=300)
     push = pushed(message({"gridActivePowerW": "5"}), message({"pvPowerW": "8"}, at=newer), now=newer)
@@ -310,15 +318,19 @@ def test_two_periods_without_a_message_end_the_watch(bench: Bench) -> None:
 
 def test_alarm_keeps_the_connection_alive(bench: Bench) -> None:
     first: list[datetime] = []
+    alarms: list[threading.Timer] = []
 
     def alarmed(fields: Fields) -> bool:
         first.extend(measured.at for measured in fields.values())
         if len(set(first)) == 1:
-            threading.Timer(1.1, bench.ctl, ("mqtt/alarm",)).start()
+            alarms.append(threading.Timer(1.1, bench.ctl, ("mqtt/alarm",)))
+            alarms[-1].start()
         return len(set(first)) > 1
 
     last = watch(SigenergyMqtt(bench.mqtt()), lambda fields: is_whole(fields) and alarmed(fields))[-1]
     assert is_whole(last)
+    for alarm in alarms:
+        alarm.join(5)
 
 
 def test_activation_is_published_again_with_the_next_token(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
