@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import urljoin
 
-import httpx
-
+from tests.bench import closer
 from tests.bench.results import Check, Finding, Series, none_of
 from tests.bench.site import Site
 from tests.bench.traffic import Traffic, read_page
@@ -18,7 +15,6 @@ DEVICES, EACH = 100, 100
 CONNECTIONS = (1, 16, 64)
 BAR_AT, P99_BAR_S = 16, 0.1
 QUERIES_BAR, WEIGHT_BAR_KB = 3, 100
-ASSET = re.compile(r"""<(?:link|script|img)\b[^>]*?\b(?:href|src)="([^"]+)\"""")
 
 
 def run(folder: Path, *, quick: bool) -> Finding:
@@ -80,32 +76,7 @@ def _series(contender: str, connections: int, one: Traffic, bare: Traffic) -> Se
 
 
 def _look_closer(site: Site, name: str, address: str, finding: Finding) -> None:
-    finding.checks.append(Check(f"queries, {name}", _queries(address), QUERIES_BAR, unit=""))
+    finding.checks.append(Check(f"queries, {name}", closer.queries(address), QUERIES_BAR, unit=""))
     finding.checks.append(
-        Check(f"page with its assets, {name}", _weight_kb(site.base_url + address), WEIGHT_BAR_KB, "kB")
+        Check(f"page with its assets, {name}", closer.weight_kb(site.base_url + address), WEIGHT_BAR_KB, "kB")
     )
-
-
-def _queries(address: str) -> float:
-    """What the second visit asks of the database."""
-    from django.db import connection
-    from django.test import Client
-    from django.test.utils import CaptureQueriesContext
-
-    client = Client(SERVER_NAME="127.0.0.1")
-    client.get(address)
-    with CaptureQueriesContext(connection) as asked:
-        answer = client.get(address)
-    assert answer.status_code == 200, f"The page answered {answer.status_code}"
-    return float(len(asked))
-
-
-def _weight_kb(url: str) -> float:
-    """Bytes on the wire for the page and everything it loads, each once, as a browser asks for them."""
-    with httpx.Client(timeout=10) as client:
-        page = client.get(url)
-        total = page.num_bytes_downloaded
-        for asset in sorted({urljoin(url, one) for one in ASSET.findall(page.text) if not one.startswith("data:")}):
-            answer = client.get(asset)
-            total += answer.num_bytes_downloaded if answer.status_code == 200 else 0
-    return round(total / 1000, 1)

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import decided, killed, large, off_lateness, one_account, pages, paid, polls, watched
+from tests.bench import dashboard, decided, killed, large, off_lateness, one_account, pages, paid, polls, watched
 from tests.bench.killed import CASES
 from tests.bench.results import Finding
 
@@ -27,6 +27,7 @@ BENCHMARKS = {
     "e": Benchmark("Ten thousand sessions", ("e",)),
     "f": Benchmark("The energy watcher with many plants", ("f-watcher", "f-decision")),
     "g": Benchmark("A thousand open session pages", ("g",)),
+    "h": Benchmark("The operator's pages under load", ("h",)),
 }
 
 
@@ -48,6 +49,8 @@ def found_by(part: str, folder: Path, *, quick: bool) -> Finding:
             return decided.run(folder, quick=quick) if way == "decision" else watched.run(folder, quick=quick)
         case "g":
             return polls.run(folder, quick=quick)
+        case "h":
+            return dashboard.run(folder, quick=quick)
         case _:
             return large.run(folder, quick=quick)
 

@@ -112,11 +112,13 @@ def run_sessions(devices: Sequence[Device], ends: Sequence[float]) -> list[Devic
     return made
 
 
-def add_past_sessions(devices: Sequence[Device], *, each: int) -> list[DeviceSession]:
-    """``each`` completed sessions on every device, an hour and more ago."""
+def add_past_sessions(
+    devices: Sequence[Device], *, each: int, apart: timedelta = timedelta(hours=2)
+) -> list[DeviceSession]:
+    """``each`` completed sessions on every device, ``apart`` from each other, an hour and more ago."""
     now = datetime.now(UTC)
     sessions = [
-        _session(device, now - timedelta(hours=2 * number + 1), State.COMPLETED)
+        _session(device, now - timedelta(hours=1) - number * apart, State.COMPLETED)
         for device in devices
         for number in range(each)
     ]

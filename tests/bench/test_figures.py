@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.bench.closer import assets
 from tests.bench.ends import Schedule
 from tests.bench.figures import percentile, slope, summary
 from tests.bench.offs import lateness, requested, switched_off
@@ -21,6 +22,7 @@ WRK = """Running 3s test @ http://127.0.0.1:8000/d/X/
   Socket errors: connect 0, read 1, write 0, timeout 2
   Non-2xx or 3xx responses: 4
 Requests/sec:    170.66
+     95%   1650.00ms
 """
 
 
@@ -54,8 +56,14 @@ def test_spread_ends_fill_their_time() -> None:
 
 def test_wrk_s_report_is_read_with_its_units_and_its_failures() -> None:
     found = parsed(WRK)
-    assert found.figures == {"n": 512, "p50": 0.02064, "p75": 0.00071, "p90": 1.4, "p99": 1.91}
+    assert found.figures == {"n": 512, "p50": 0.02064, "p75": 0.00071, "p90": 1.4, "p99": 1.91, "p95": 1.65}
     assert (found.per_s, found.bad) == (170.66, 7)
+
+
+def test_what_a_page_loads_is_counted_once_icons_too() -> None:
+    html = """<link href="/a.css"><script src="b.js"></script><img src="data:,"><svg><use href="/i.svg#one"></use></svg>
+    <use href="/i.svg#two"/><a href="/elsewhere/">"""
+    assert assets("http://site/here/", html) == ["http://site/a.css", "http://site/here/b.js", "http://site/i.svg"]
 
 
 def request(t: float, path: str, body: object) -> dict[str, object]:

@@ -8,16 +8,19 @@ import shutil
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 
 from tests.bench.figures import summary
 
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
-LATENCY = re.compile(r"^\s+(50|75|90|99)%\s+([\d.]+)(us|ms|s|m)\s*$", re.MULTILINE)
+LATENCY = re.compile(r"^\s+(50|75|90|95|99)%\s+([\d.]+)(us|ms|s|m)\s*$", re.MULTILINE)
 RATE = re.compile(r"^Requests/sec:\s+([\d.]+)$", re.MULTILINE)
 COUNT = re.compile(r"^\s*(\d+) requests in", re.MULTILINE)
 BAD = re.compile(r"^\s*Non-2xx or 3xx responses: (\d+)$", re.MULTILINE)
+P95 = Path(__file__).with_name("p95.lua")
+"""wrk prints no p95 by itself."""
 SOCKET = re.compile(r"^\s*Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)$", re.MULTILINE)
 
 
@@ -31,12 +34,14 @@ class Traffic:
     tool: str
 
 
-def read_page(url: str, *, connections: int, seconds: int) -> Traffic:
+def read_page(url: str, *, connections: int, seconds: int, headers: dict[str, str] | None = None) -> Traffic:
     """Ask for ``url`` over ``connections`` connections, each again as soon as it has its answer."""
     wrk = shutil.which("wrk")
     if wrk is None:
-        return asyncio.run(_ask_all(url, connections, seconds))
-    command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "--latency", url]
+        return asyncio.run(_ask_all(url, connections, seconds, headers or {}))
+    told = [part for name, value in (headers or {}).items() for part in ("-H", f"{name}: {value}")]
+    command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "--latency", "-s", str(P95), *told]
+    command.append(url)
     return parsed(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
@@ -52,7 +57,7 @@ def parsed(text: str) -> Traffic:
     return Traffic({"n": int(count[1]), **figures}, float(rate[1]), wrong, "wrk")
 
 
-async def _ask_all(url: str, connections: int, seconds: int) -> Traffic:
+async def _ask_all(url: str, connections: int, seconds: int, headers: dict[str, str]) -> Traffic:
     taken: list[float] = []
     bad, until = 0, time.monotonic() + seconds
 
@@ -64,6 +69,7 @@ async def _ask_all(url: str, connections: int, seconds: int) -> Traffic:
                 bad += answer.status != 200
             taken.append(time.monotonic() - began)
 
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=connections)) as session:
+    connector = aiohttp.TCPConnector(limit=connections)
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
         await asyncio.gather(*(reader(session) for _ in range(connections)))
     return Traffic(summary(taken), round(len(taken) / seconds, 1), bad, "aiohttp")

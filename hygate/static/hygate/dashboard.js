@@ -85,31 +85,69 @@
       form.requestSubmit(form.querySelector("[formtarget]"));
     }, 400);
   });
-  // A file that takes its time: shows that it is being made. A page instead of it says why, and is gone to.
-  async function save(form) {
+  // A file that takes its time: says that it is being made, and how much of it is here. A page instead of it says why,
+  // and is gone to. What is too long to be kept here, and what fails, is left to the browser.
+  const MOST_ROWS = 200000;
+  const told = document.createElement("p");
+  told.className = "vh";
+  told.setAttribute("role", "status");
+  document.addEventListener("DOMContentLoaded", () => document.body.append(told));
+  async function save(url, show) {
+    const answer = await fetch(url, { redirect: "manual" });
+    if (answer.type === "opaqueredirect") return location.assign(location.pathname);
+    if (!answer.ok) throw new Error(answer.status);
+    const parts = [], reader = answer.body.getReader();
+    let lines = -1, bytes = 0; // the first line names the columns
+    for (let one = await reader.read(); !one.done; one = await reader.read()) {
+      parts.push(one.value);
+      for (const byte of one.value) if (byte === 10) lines++;
+      show(lines, bytes += one.value.length);
+    }
+    const link = document.createElement("a"), name = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") || "");
+    link.href = URL.createObjectURL(new Blob(parts, { type: answer.headers.get("Content-Type") }));
+    link.download = name ? name[1] : "";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  }
+  async function making(act, otherwise) {
+    told.textContent = "The file is being made.";
+    try {
+      await act();
+      told.textContent = "The file is here.";
+    } catch (error) {
+      told.textContent = "";
+      otherwise();
+    }
+  }
+  async function saveForm(form) {
     const busy = document.getElementById(form.dataset.file), button = form.querySelector("button:not([type=button])");
+    const url = form.action + "?" + new URLSearchParams(new FormData(form));
     busy.hidden = false;
     button.disabled = true;
-    try {
-      const answer = await fetch(form.action + "?" + new URLSearchParams(new FormData(form)), { redirect: "manual" });
-      if (answer.type === "opaqueredirect") return location.assign(location.pathname);
-      if (!answer.ok) return form.submit();
-      const link = document.createElement("a"), name = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") || "");
-      link.href = URL.createObjectURL(await answer.blob());
-      link.download = name ? name[1] : "";
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-    } catch (error) {
-      form.submit();
-    } finally {
-      busy.hidden = true;
-      button.disabled = false;
-    }
+    await making(() => save(url, () => {}), () => form.submit());
+    busy.hidden = true;
+    button.disabled = false;
+  }
+  async function saveLink(link) {
+    const words = link.lastChild, plain = words.textContent, rows = +link.dataset.rows;
+    const size = (bytes) => bytes < 1e6 ? Math.ceil(bytes / 1000) + " kB" : (bytes / 1e6).toFixed(1) + " MB";
+    const show = (lines, bytes) => put(words, plain + " " + (rows ? Math.min(99, Math.floor(100 * lines / rows)) + " %" : size(bytes)));
+    link.setAttribute("aria-busy", "true");
+    put(words, plain + " …");
+    await making(() => save(link.href, show), () => location.assign(link.href));
+    put(words, plain);
+    link.removeAttribute("aria-busy");
   }
   document.addEventListener("submit", (event) => {
     if (!("file" in event.target.dataset)) return;
     event.preventDefault();
-    save(event.target);
+    saveForm(event.target);
+  });
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-file]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || +link.dataset.rows > MOST_ROWS) return;
+    event.preventDefault();
+    if (!link.hasAttribute("aria-busy")) saveLink(link);
   });
   const asksAgain = (part) => /^every\b/.test((part && part.getAttribute("hx-trigger")) || "");
   document.addEventListener("htmx:beforeRequest", (event) => {

@@ -108,13 +108,22 @@
     if (!fresh || fresh.dataset.version === main.dataset.version) return;
     if (main.dataset.swap === "reload") return location.reload();
     if (main.querySelector(":active")) return; // a finger is on a button: next time
-    const hadFocus = main.contains(document.activeElement);
+    const focused = main.contains(document.activeElement) ? document.activeElement : null;
+    keepTyped(fresh);
     main.replaceWith(fresh);
     meet();
     show();
     say(main.dataset.status);
-    if (hadFocus) main.focus({ preventScroll: true });
+    if (focused) (main.contains(focused) ? focused : main).focus({ preventScroll: true });
     tick();
+  }
+
+  // A field that the guest is in, or has typed in, goes over to the new middle as it is.
+  function keepTyped(fresh) {
+    for (const field of main.querySelectorAll("input[id], textarea[id]")) {
+      if (field.value === field.defaultValue && field !== document.activeElement) continue;
+      fresh.querySelector(`#${field.id}`)?.replaceWith(field);
+    }
   }
 
   // ---- the phone's own connection
