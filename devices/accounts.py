@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.db import transaction
 
@@ -33,11 +35,12 @@ def change_account(
 
     With another key or server nothing is known of the account any more: it counts as untried, every command that waits
     for its next round is due now, and a status reading follows, so that relays which moved meanwhile are put right.
-    The audit log says that key or server changed, never what they are.
+    The audit log says what the name and the server were and are, and that the key changed: never the key.
     """
     now = clock.now()
     with transaction.atomic():
-        changed = _changed(account, name, server_url, auth_key)
+        before = ShellyAccount.objects.only("name", "server_url").get(pk=account.pk)
+        changed = _changed(before, name, server_url, auth_key)
         moved = bool({"auth_key", "server_url"} & set(changed))
         if moved:
             _hurry_commands(account.pk, now)
@@ -47,7 +50,7 @@ def change_account(
         for column, value in (changed | (_untried(now) if moved else {})).items():
             setattr(fresh, column, value)
         fresh.save(update_fields=[*changed, *(_untried(now) if moved else {})])
-        _tell(account.pk, changed, by)
+        _tell(before, changed, by)
         if moved:
             hurry_account(account.pk, now)
         if "auth_key" in changed:
@@ -55,8 +58,7 @@ def change_account(
     return sorted(set(changed) - {"key_saved_at"})
 
 
-def _changed(account: ShellyAccount, name: str, server_url: str, auth_key: str) -> dict[str, Any]:
-    before = ShellyAccount.objects.only("name", "server_url").get(pk=account.pk)
+def _changed(before: ShellyAccount, name: str, server_url: str, auth_key: str) -> dict[str, Any]:
     wanted = {"name": name, "server_url": server_url}
     changed: dict[str, Any] = {column: new for column, new in wanted.items() if getattr(before, column) != new}
     return changed | ({"auth_key": auth_key} if auth_key else {})
@@ -79,10 +81,12 @@ def _hurry_commands(account_id: int, now: datetime) -> None:
     waiting.update(next_at=now, in_round=0)
 
 
-def _tell(account_id: int, changed: dict[str, Any], by: str) -> None:
+def _tell(before: ShellyAccount, changed: Mapping[str, Any], by: str) -> None:
+    """One event for each column. Of the server only host and port are written: links stand in no log."""
     if "name" in changed:
-        audit.write("account_edited", actor=by, account=account_id, changed=["name"])
+        audit.write("account_edited", actor=by, account=before.pk, **audit.change(before, {"name": changed["name"]}))
     if "auth_key" in changed:
-        audit.write("account_key_changed", actor=by, account=account_id)
+        audit.write("account_key_changed", actor=by, account=before.pk)
     if "server_url" in changed:
-        audit.write("account_host_changed", actor=by, account=account_id)
+        was, now = ({"host": urlsplit(url).netloc} for url in (before.server_url, changed["server_url"]))
+        audit.write("account_host_changed", actor=by, account=before.pk, changed=["host"], before=was, after=now)

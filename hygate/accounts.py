@@ -19,9 +19,17 @@ TEMPORARY = "Temporary password"
 """The group of those whose password somebody else has seen: they choose a new one before anything else."""
 MARK = "hygate_new_password"
 OPEN_MEANWHILE = ("account_change_password", "account_logout")
+WRONG_CODE = "This code is wrong or too old. Type the one that your app shows now."
 
 
 class StaffAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+    error_messages = DefaultAccountAdapter.error_messages | {
+        "email_password_mismatch": "The e-mail address or the password is wrong.",
+        "enter_current_password": "This is not your current password.",
+        "incorrect_password": "This is not your password.",
+        "incorrect_code": WRONG_CODE,
+    }
+
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
 
@@ -41,6 +49,8 @@ class StaffAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
 class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     """Secrets of authenticator apps are kept like every other secret: encrypted with our field keys."""
+
+    error_messages = DefaultMFAAdapter.error_messages | {"incorrect_code": WRONG_CODE}
 
     def encrypt(self, text: str) -> str:
         return secrets.encrypt(text)

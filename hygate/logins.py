@@ -61,8 +61,8 @@ def _slots(request: HttpRequest, *, code: bool) -> list[Slot] | TooOften:
 
 
 def address_of(request: HttpRequest) -> str:
-    """Where the request comes from, past as many proxies as we trust."""
-    return str(get_adapter(request).get_client_ip(request))
+    """Where the request comes from, past as many proxies as we trust, as it is counted: an IPv6 address by its /64."""
+    return attempts.network_of(str(get_adapter(request).get_client_ip(request)))
 
 
 def _account(request: HttpRequest) -> str:

@@ -26,6 +26,11 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
     return _page(request, 404, exception)
 
 
+def form_refused(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form that is not ours, or not any more: nothing of it was done. ``reason`` is Django's, for the log."""
+    return _page(request, 403, reason, template="403_csrf.html")
+
+
 def failed(request: HttpRequest) -> HttpResponse:
     """Without the request: no context processor may ask a database that may be what failed."""
     context = {"reference": reference(request, 500)}
@@ -33,10 +38,11 @@ def failed(request: HttpRequest) -> HttpResponse:
     return marked(page, context["reference"])
 
 
-def _page(request: HttpRequest, status: int, exception: Exception | None) -> HttpResponse:
-    context: dict[str, Any] = {"reference": reference(request, status, exception), "status": status}
-    template = f"dashboard/{status}.html" if is_staffs(request) else f"{status}.html"
-    return marked(render(request, template, context, status=status), context["reference"])
+def _page(request: HttpRequest, status: int, why: Exception | str | None, template: str = "") -> HttpResponse:
+    context: dict[str, Any] = {"reference": reference(request, status, why), "status": status}
+    template = template or f"{status}.html"
+    page = render(request, f"dashboard/{template}" if is_staffs(request) else template, context, status=status)
+    return marked(page, context["reference"])
 
 
 def marked(page: HttpResponse, made: str) -> HttpResponse:
@@ -49,9 +55,9 @@ def is_staffs(request: HttpRequest) -> bool:
     return request.path.startswith(STAFFS)
 
 
-def reference(request: HttpRequest, status: int, exception: Any = None) -> str:
+def reference(request: HttpRequest, status: int, why: Exception | str | None = None) -> str:
     """A new one, written into the log beside what was asked for; the trace of a 500 is the line that follows."""
     made = "E-" + "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
-    said = {"why": type(exception).__name__} if exception is not None else {}
+    said = {"why": why if isinstance(why, str) else type(why).__name__} if why else {}
     log.warning("page.refused", reference=made, status=status, method=request.method, path=request.path, **said)
     return made

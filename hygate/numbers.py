@@ -14,6 +14,8 @@ class Numbers:
 
     # a purchase
     hold_s: float = 600
+    unpaid_of_device: int = 4
+    unpaid_in_all: int = 20
     extend_least_left_s: float = 30
     checkout_expiry_s: float = 35 * 60
     start_window_s: float = 120
@@ -63,6 +65,8 @@ class Numbers:
 
 
 LIMITS = {
+    "unpaid_of_device": (1, 60),
+    "unpaid_in_all": (1, 60),
     "timer_margin_s": (5, 60),
     "groups_size": (1, 50),
     "attempts_per_round": (1, 3),

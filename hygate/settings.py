@@ -46,6 +46,7 @@ ALLOWED_HOSTS = env.words("HYGATE_ALLOWED_HOSTS", urlsplit(BASE_URL).hostname or
 if SIMULATED:
     ALLOWED_HOSTS = [*ALLOWED_HOSTS, "localhost"]
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
+CSRF_FAILURE_VIEW = "hygate.mishaps.form_refused"
 BEHIND_PROXY = env.flag("HYGATE_BEHIND_PROXY")
 SECURE = BASE_URL.startswith("https://")
 
@@ -96,7 +97,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "hygate.statics.Statics",
     "sessions_app.guest.asked_again.AskedAgain",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -146,6 +147,10 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_ADAPTER = "hygate.accounts.StaffAdapter"
+ACCOUNT_FORMS = {
+    "login": "hygate.login_forms.LoginForm",
+    "change_password": "hygate.login_forms.ChangePasswordForm",
+}
 ACCOUNT_LOGOUT_REDIRECT_URL = "/dashboard/"
 ACCOUNT_RATE_LIMITS = False  # hygate.logins counts: allauth counts by account alone, which locks its owner out
 MFA_ADAPTER = "hygate.accounts.SecondFactorAdapter"

@@ -23,7 +23,7 @@ from sessions_app.models import DeviceSession, Payment
 from sessions_app.payments.parameters import checkout_parameters
 from sessions_app.queue import line
 from sessions_app.queue.models import IN_LINE, QueueEntry
-from sessions_app.states import LIVE
+from sessions_app.states import LIVE, State
 
 REFERENCE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
@@ -58,15 +58,26 @@ class Availability:
 class Standing:
     """Who has the device now, and who is first in the line in front of it: ids and ends, null where there is none.
 
+    ``ends_at`` is left out of a session that stands still, for it moves; ``grace_ends_at`` and ``bought_s`` are those
+    of one that is still to start.
     ``link_hash`` is that of the link which opens the live session; ``waiting`` how many stand in line.
     """
 
     live: int | None
     ends_at: datetime | None
+    grace_ends_at: datetime | None
+    bought_s: int | None
     link_hash: str | None
     first: int | None
     offer_ends_at: datetime | None
     waiting: int | None
+
+    @property
+    def free_at(self) -> datetime | None:
+        """When the live session frees the device, where that is known."""
+        if self.ends_at is not None or self.grace_ends_at is None or self.bought_s is None:
+            return self.ends_at
+        return self.grace_ends_at + timedelta(seconds=self.bought_s)
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,7 @@ def availability(device: Device, now: datetime, known: Known | None = None) -> A
     if not site.settings.devices_enabled:
         return Availability("disabled")
     if standing.live is not None:
-        return Availability("busy", standing.ends_at)
+        return Availability("busy", standing.free_at)
     out = _out_of_service(device, now)
     if out is not None:
         return out
@@ -107,10 +118,13 @@ def _standing(device: Device) -> Standing:
 def standing_columns(device: str) -> dict[str, Subquery]:
     """The fields of ``Standing`` as columns of a query whose ``device`` is the device's id."""
     live = DeviceSession.objects.filter(device=OuterRef(device), state__in=LIVE).order_by()
+    to_start = live.filter(state__in=(State.GRACE, State.STARTING))
     ahead = QueueEntry.objects.filter(device=OuterRef(device), place__in=IN_LINE).order_by("pk")
     return {
         "live": Subquery(live.values("pk")[:1]),
-        "ends_at": Subquery(live.values("ends_at")[:1]),
+        "ends_at": Subquery(live.filter(paused_at__isnull=True).values("ends_at")[:1]),
+        "grace_ends_at": Subquery(to_start.values("grace_ends_at")[:1]),
+        "bought_s": Subquery(to_start.values("duration_s")[:1]),
         "link_hash": Subquery(live.values("token_hash")[:1]),
         "first": Subquery(ahead.values("pk")[:1]),
         "offer_ends_at": Subquery(ahead.values("offer_ends_at")[:1]),
@@ -144,12 +158,12 @@ def _out_of_service(device: Device, now: datetime) -> Availability | None:
         return Availability("blocked")
     if not device.active or device.vanished_at is not None:
         return Availability("not_for_sale")
-    if not _reachable(device, now) or device.must_be_off_since is not None:
+    if not is_reachable(device, now) or device.must_be_off_since is not None:
         return Availability("offline")
     return None
 
 
-def _reachable(device: Device, now: datetime) -> bool:
+def is_reachable(device: Device, now: datetime) -> bool:
     """Online by a reading that is young enough, on an account that answers."""
     if not device.online or device.account.status in (AccountStatus.BAD_KEY, AccountStatus.UNREACHABLE):
         return False

@@ -14,12 +14,13 @@ from devices.adding import Choice, NotSellable, add_devices
 from devices.commissioning import check_power_up
 from devices.models import Device, DeviceKind, Location, ShellyAccount
 from devices.relays.sync import sync_account
+from devices.relays.syncing import Progress, Step, progress
 from devices.shelly.errors import ShellyError
 from devices.templates import TEMPLATES, PlanTemplate
 from hygate.roles import administrator_only
 from sessions_app.dashboard import frame, offers
 from sessions_app.dashboard.accounts import HERE, standing
-from sessions_app.dashboard.spelling import natural
+from sessions_app.dashboard.spelling import milliseconds, natural
 
 GUESSES = (("wash", "washer"), ("dry", "dryer"), ("ev", "ev"), ("charg", "ev"), ("wallbox", "ev"), ("sauna", "sauna"))
 MOST_W = 100_000
@@ -97,15 +98,55 @@ def sync(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "dashboard/_found.html", found(fresh) | {"verdict": verdict})
 
 
+@require_safe
+@administrator_only
+def syncing(request: HttpRequest, pk: int) -> HttpResponse:
+    """How far a sync is, whoever started it: nothing (204) while it is what the browser shows already."""
+    one = get_object_or_404(ShellyAccount.objects.only("pk", "synced_at"), pk=pk)
+    context = under_way(one, known=request.GET.get("known"))
+    if request.GET.get("shown") == context["mark"]:
+        return HttpResponse(status=204)
+    return render(request, "dashboard/_syncing.html", context)
+
+
+def under_way(one: ShellyAccount, known: str | None = None) -> dict[str, Any]:
+    """``known`` names the sync whose channels the browser shows; a later one is news there."""
+    at = progress(one.pk)
+    is_news = at is None and known is not None and known != synced(one)
+    context: dict[str, Any] = {"sync": at, "words": words_of(at) if at else "", "steps": len(Step), "is_news": is_news}
+    return context | {"account": one, "mark": frame.mark((at, is_news))}
+
+
+def synced(one: ShellyAccount) -> str:
+    """Names an account's last sync; empty before the first."""
+    return str(milliseconds(one.synced_at))
+
+
+def words_of(at: Progress) -> tuple[str, str]:
+    """What is done now, and what comes of it."""
+    match at.step:
+        case Step.TURN:
+            return "Waiting for the account's turn", "Relay commands go first."
+        case Step.STATES:
+            return "Asking Shelly for the state of every relay", "Then for their names."
+        case Step.NAMES:
+            return f"{_number(at.devices, 'device')} answered", "A second's pause, then their names."
+        case Step.KEEPING:
+            return f"{_number(at.channels, 'channel')} found", "They are written down now."
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
 def sentence(error: ShellyError) -> str:
     """What to tell people; a kind of error without a sentence of its own brings it as its detail."""
     return error.says if "says" in vars(type(error)) else error.detail or error.says
 
 
 def _counted(rows: list[dict[str, Any]]) -> str:
-    devices, offline = len({row["shelly_id"] for row in rows}), sum(not row["online"] for row in rows)
-    channels = f"{len(rows)} channel{'' if len(rows) == 1 else 's'}"
-    return f"Shelly answered: {devices} device{'' if devices == 1 else 's'} with {channels}, {offline} of them offline"
+    devices, channels = _number(len({row["shelly_id"] for row in rows}), "device"), _number(len(rows), "channel")
+    return f"Shelly answered: {devices} with {channels}, {sum(not row['online'] for row in rows)} of them offline"
 
 
 @require_POST
@@ -165,8 +206,9 @@ def found(one: ShellyAccount, typed: QueryDict | None = None) -> dict[str, Any]:
     }
     rows = [_row(row, added, typed) for row in one.found]
     rows.sort(key=lambda row: (not row.can_pick, natural(row.shelly_name), row.shelly_id, row.channel or 0))
-    return {
+    return under_way(one) | {
         "account": one,
+        "known": synced(one),
         "rows": rows,
         "any_free": any(row.can_pick for row in rows),
         "locations": list(Location.objects.all()),

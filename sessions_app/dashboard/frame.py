@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import cache, lru_cache, partial
 from typing import Any, cast
 
 from django import forms
@@ -19,6 +22,7 @@ from django.urls import resolve, reverse
 from hygate import clock
 from hygate.context import SITE
 from hygate.models import Alert, SiteSettings, User
+from hygate.prepared import Prepared
 from hygate.roles import Perm, may
 from sessions_app import setting_up
 from sessions_app.models import DeviceSession, Refund
@@ -112,7 +116,9 @@ def menu(request: HttpRequest, here: str) -> list[tuple[str, list[Entry]]]:
     return groups
 
 
+@lru_cache(maxsize=64)
 def perm_of(url: str) -> Perm:
+    """Of the view behind ``url``, an entry of the menu."""
     perm: Perm = resolve(url).func.perm  # type: ignore[attr-defined]
     return perm
 
@@ -128,23 +134,35 @@ def badge(request: HttpRequest | None = None) -> Badge:
 
     A page that has asked already, in a statement of its own, keeps the answer in its ``META`` (``COUNTED``).
     """
-    wanted = counted(request)
-    rows: Any = User.objects.order_by("pk").values(**wanted)[:1]
-    row = (request and request.META.get(COUNTED)) or next(iter(rows), dict.fromkeys(wanted, 0))
-    site: SiteSettings | None = request.META[SITE] if request and "company" in wanted else None
-    progress = setting_up.progress(site, row) if site else None
+    row = (request and request.META.get(COUNTED)) or counted(request) or defaultdict(int)
+    progress = setting_up.progress(request.META[SITE], row) if request and "company" in row else None
     setup = None if progress is None or progress.is_over else progress
     return Badge(row["active"], row["trouble"], row["owed"] + row["failed"], setup)
 
 
-def counted(request: HttpRequest | None) -> dict[str, Any]:
-    """What ``badge`` counts, as parts of a statement."""
+def counted(request: HttpRequest | None, more: Callable[[], dict[str, Any]] = dict) -> dict[str, Any] | None:
+    """What ``badge`` counts and what ``more`` asks, which may hold nothing that changes within a process.
+
+    Put into SQL once, but for the days of the setup: its steps depend on the keys in force. Null where nobody is yet.
+    """
+    late = clock.now() - timedelta(seconds=REFUND_LATE_S)
+    site: SiteSettings | None = request.META[SITE] if request and may(request.user, "administrator") else None
+    if site is None or site.setup_closed_at is not None:
+        return _prepared(more).first(late=late)
+    return _counting(late, lambda: more() | setting_up.asked()).first()
+
+
+@cache
+def _prepared(more: Callable[[], dict[str, Any]]) -> Prepared[Any]:
+    return Prepared(partial(_counting, more=more), late=datetime)
+
+
+def _counting(late: datetime, more: Callable[[], dict[str, Any]]) -> QuerySet[User, Any]:
     sessions = DeviceSession.objects.filter(state__in=ACTIVE)
     off = sessions.filter(state=State.RUNNING, device__output=False, device__reading_at__gt=F("started_at"))
-    counts = {"active": sessions, "trouble": off, "owed": late_refunds(), "failed": failed_refunds()}
-    site: SiteSettings | None = request.META[SITE] if request and may(request.user, "administrator") else None
-    asked = setting_up.asked() if site and site.setup_closed_at is None else {}
-    return {name: count(rows) for name, rows in counts.items()} | asked
+    counts = {"active": sessions, "trouble": off, "owed": late_refunds(late), "failed": failed_refunds()}
+    wanted = {name: count(rows) for name, rows in counts.items()} | more()
+    return User.objects.order_by("pk").values(**wanted)[:1]
 
 
 def count(rows: QuerySet[Any]) -> Coalesce:
@@ -153,9 +171,9 @@ def count(rows: QuerySet[Any]) -> Coalesce:
     return Coalesce(Subquery(counted), 0)
 
 
-def late_refunds() -> QuerySet[Refund]:
-    """Refunds that are still only owed although there was time to ask Stripe for them."""
-    late = clock.now() - timedelta(seconds=REFUND_LATE_S)
+def late_refunds(late: datetime | None = None) -> QuerySet[Refund]:
+    """Refunds that are still only owed although there was time to ask Stripe for them (those from before ``late``)."""
+    late = late or clock.now() - timedelta(seconds=REFUND_LATE_S)
     return Refund.objects.filter(status__in=(RefundStatus.OWED, RefundStatus.REQUESTED), created_at__lt=late)
 
 

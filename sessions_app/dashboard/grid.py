@@ -12,14 +12,15 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from devices.energy import site
-from devices.models import Device, DeviceCode, DeviceKind, Location, RelayCommand
+from devices.models import Device, DeviceCode, DeviceKind, Location, RelayCommand, ShellyAccount
 from devices.relays.models import OPEN
 from hygate import clock
 from hygate.roles import staff_only
@@ -38,6 +39,12 @@ FILE = (
     *("Device", "Location", "Place", "Kind", "State", "Watts", "Last contact", "Code", "Rated, W", "For sale"),
     *("Shelly id", "Channel", "Model", "Account"),
 )
+DEVICE_COLUMNS = (
+    *("name", "place", "kind", "location", "account", "shelly_id", "channel", "model", "rated_w", "active"),
+    *("online", "output", "watts", "seen_at", "reading_at", "must_be_off_since", "blocked_since", "vanished_at"),
+    *("maintenance_since", "maintenance_until"),
+)
+"""What tiles, lines and the file say of a device."""
 EXPECTED = ("ends soon", "paused: power", "waits for power")
 """Amber, but nothing that a person has to look at."""
 
@@ -75,7 +82,9 @@ class Narrowed:
 
     def rows(self) -> QuerySet[Device]:
         """The devices by place, kind and words; the state is of the moment, and is looked at on the tiles."""
-        rows = Device.objects.select_related("location")
+        account = Prefetch("account", ShellyAccount.objects.defer("auth_key", "found"))
+        # a handful of both, and hundreds of devices
+        rows = Device.objects.only(*DEVICE_COLUMNS).prefetch_related("location", account)
         if self.location:
             rows = rows.filter(location_id=int(self.location))
         if self.kind:
@@ -99,6 +108,7 @@ class Narrowed:
 
 @require_safe
 @staff_only
+@gzip_page
 def devices(request: HttpRequest) -> HttpResponseBase:
     asked = Narrowed.of(request.GET)
     if request.GET.get("csv") == "1":
@@ -111,6 +121,7 @@ def devices(request: HttpRequest) -> HttpResponseBase:
 
 @require_safe
 @staff_only
+@gzip_page
 def devices_live(request: HttpRequest) -> HttpResponse:
     context = shown(Narrowed.of(request.GET))
     if request.GET.get("seen") == context["mark"]:
@@ -141,8 +152,7 @@ def _left(tiles: Sequence[tuple[Device, looks.Tile]], asked: Narrowed) -> list[t
 def _records(asked: Narrowed) -> Iterator[Sequence[Any]]:
     """The lines of the file: the same devices, in the same order, with the code that their labels carry now."""
     codes = dict(DeviceCode.objects.filter(retired_at=None).values_list("device", "code"))
-    rows = asked.rows().select_related("account").defer("account__auth_key", "account__found")
-    for device, tile in _left(tiles_of(rows, clock.now()), asked):
+    for device, tile in _left(tiles_of(asked.rows(), clock.now()), asked):
         yield [
             *(device.name, device.location.name, device.place, device.get_kind_display(), tile.look.word, tile.watts),
             *(lists.in_zone(device.seen_at, looks.zone_of(device)), codes.get(device.pk), device.rated_w),
@@ -153,7 +163,8 @@ def _records(asked: Narrowed) -> Iterator[Sequence[Any]]:
 def tiles_of(rows: QuerySet[Device], now: datetime) -> list[tuple[Device, looks.Tile]]:
     """Each device with its tile, in natural order; three queries, and one more where somebody waits for power."""
     found = sorted(rows, key=lambda one: (natural(one.location.name), one.location_id, natural(one.name), one.pk))
-    live = {one.device_id: one for one in DeviceSession.objects.filter(state__in=LIVE).defer("token")}
+    sessions = DeviceSession.objects.filter(state__in=LIVE).only("device", *looks.SESSION_COLUMNS)
+    live = {one.device_id: one for one in sessions}
     commands = {one.device_id: one for one in RelayCommand.objects.filter(state__in=OPEN)}
     lines = _lines(device.location_id for device in found if _waits(live.get(device.pk)))
     tiles = []

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 
 from devices.models import Device, RelayCommand
+from sessions_app import selling
 from sessions_app.models import DeviceSession
 from sessions_app.states import PaymentStatus, State
 
@@ -22,6 +23,11 @@ MONEY_TONES = {
     PaymentStatus.REFUNDED: "hold",
     PaymentStatus.PARTIALLY_REFUNDED: "hold",
 }
+SESSION_COLUMNS = (
+    *("state", "duration_s", "started_at", "ends_at", "paused_at"),
+    *("hold_expires_at", "grace_s", "grace_ends_at"),
+)
+"""What ``of_session`` reads of a session: a page of hundreds needs no more of it."""
 RANK = {"stop": 0, "hold": 1, "ok": 2, "wait": 3, "idle": 4}
 
 
@@ -91,7 +97,8 @@ def _frozen_s(session: DeviceSession) -> int:
     return max(0, int((session.ends_at - session.paused_at).total_seconds()))
 
 
-def of_free_device(device: Device) -> Look:
+def of_free_device(device: Device, now: datetime) -> Look:
+    """``free`` only where a guest can buy as well; a device that guests do not reach is no free one."""
     if device.blocked_since is not None:
         return Look("stop", "ban", "out of order")
     if device.vanished_at is not None:
@@ -102,6 +109,8 @@ def of_free_device(device: Device) -> Look:
         return Look("idle", "ban", "not for sale")
     if not device.online:
         return Look("stop", "wifi-off", "offline")
+    if not selling.is_reachable(device, now):
+        return Look("stop", "wifi-off", "out of reach")
     if device.must_be_off_since is not None:
         return Look("hold", "triangle-alert", "OFF not read back yet")
     if device.output:
@@ -125,7 +134,7 @@ class Tile:
 
 
 def of_device(device: Device, session: DeviceSession | None, command: RelayCommand | None, now: datetime) -> Tile:
-    look = of_session(session, now) if session else of_free_device(device)
+    look = of_session(session, now) if session else of_free_device(device, now)
     patience = timedelta(seconds=3 * settings.NUMBERS.status_every_s)
     note = ""
     if look.icon == "wrench" and device.maintenance_until:

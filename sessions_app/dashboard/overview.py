@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -19,6 +20,8 @@ from sessions_app.dashboard.looks import RANK, Tile
 from sessions_app.dashboard.takings import takings
 from sessions_app.models import DeviceSession, Payment
 from sessions_app.states import ACTIVE
+
+DEVICE_COLUMNS = ("name", "place", "online", "output", "reading_at")
 
 
 @require_safe
@@ -41,8 +44,7 @@ def live(request: HttpRequest) -> HttpResponse:
 
 
 def _live(now: datetime, request: HttpRequest) -> dict[str, Any]:
-    sessions = list(DeviceSession.objects.filter(state__in=ACTIVE).select_related("device__location").order_by())
-    tiles = sorted((looks.of_active(one, now) for one in sessions), key=lambda tile: _trouble_first(tile, now))
+    tiles = sorted((looks.of_active(one, now) for one in _active()), key=lambda tile: _trouble_first(tile, now))
     payments = list(
         Payment.objects.select_related("session__device__location").exclude(status="PENDING").order_by("-pk")[:5]
     )
@@ -67,6 +69,13 @@ def _live(now: datetime, request: HttpRequest) -> dict[str, Any]:
         "payments": payments,
         "mark": frame.mark(seen),
     }
+
+
+def _active() -> QuerySet[DeviceSession]:
+    """With no more than their tiles show."""
+    rows = DeviceSession.objects.filter(state__in=ACTIVE).select_related("device__location").order_by()
+    of_device = (f"device__{column}" for column in DEVICE_COLUMNS)
+    return rows.only(*looks.SESSION_COLUMNS, *of_device, "device__location__name")
 
 
 def _trouble_first(tile: Tile, now: datetime) -> tuple[int, float, str]:

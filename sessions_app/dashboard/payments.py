@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,13 +18,14 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
 from devices.models import DeviceCode
+from hygate import clock
 from hygate.models import Alert, AuditEvent
 from hygate.roles import staff_only
 from sessions_app import money
-from sessions_app.dashboard import frame, lists, timeline
+from sessions_app.dashboard import drawn, frame, lists, timeline
 from sessions_app.dashboard.lists import Choice, Column, Listing, between
 from sessions_app.dashboard.looks import MONEY_TONES
-from sessions_app.dashboard.spelling import amount
+from sessions_app.dashboard.spelling import amount, at
 from sessions_app.guest.labels import canonical
 from sessions_app.models import Payment, Refund
 from sessions_app.payments import giving_back
@@ -101,7 +103,7 @@ def _major(column: str) -> Any:
 
 LISTING = Listing(
     name="payments",
-    row="dashboard/_payment_row.html",
+    row=lambda row: _cells(row),  # noqa: PLW0108 - it stands further down
     columns=(
         Column("Device", order="session__device__name", csv=lambda row: row.session.device.name),
         Column("Location", csv=lambda row: row.session.device.location.name, shown=False),
@@ -164,6 +166,24 @@ def told(rows: Sequence[Payment]) -> Iterator[Line]:
         status = RefundStatus(one.status)
         waits[one.payment_id].append((REFUND_TONES[status], f"Refund {WAITING.get(status, 'failed')}"))
     return (Line(row, waits.get(row.pk, ())) for row in rows)
+
+
+def _cells(row: Line) -> str:
+    one: Any = row.payment  # with ``at``
+    tone, zone = MONEY_TONES[PaymentStatus(one.status)], one.session.device.location.timezone
+    bought = f"{one.plan_name}, extension" if one.purpose == Purpose.EXTENSION else one.plan_name
+    states = " ".join(drawn.tag(*state) for state in ((tone, one.get_status_display()), *row.waits))
+    return (
+        f'<td><a class="whole" href="{drawn.url("payment", one.pk)}">{escape(one.session.device.name)}</a>'
+        f'{drawn.small(bought)}</td><td class="end num pr">{escape(amount(one.amount_minor, one.currency))}</td>'
+        f'<td class="soft num">{escape(at(one.at, zone, clock.now()))}</td><td class="pr">{states}</td>'
+        f'<td class="desk">{escape(one.method_detail or one.method)}</td>'
+        f"{_taken(one.captured_minor, one.currency)}{_taken(one.refunded_minor, one.currency)}"
+    )
+
+
+def _taken(minor: int, currency: str) -> str:
+    return f'<td class="end num desk{"" if minor else " soft"}">{escape(amount(minor, currency))}</td>'
 
 
 def totals(rows: QuerySet[Payment]) -> list[Total]:

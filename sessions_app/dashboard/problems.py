@@ -81,6 +81,7 @@ def problem(request: HttpRequest, pk: int) -> HttpResponse:
         "tone": tone,
         "word": word,
         "zone": one.device.location.timezone if one.device else "UTC",
+        "language": _language(one),
         "evidence": [{**line, "at": parse_datetime(str(line.get("at", "")))} for line in one.evidence],
     }
     return frame.page(request, "problem.html", context, here=HERE)
@@ -112,8 +113,12 @@ def answer(request: HttpRequest, pk: int) -> HttpResponse:
 def _promise(one: ProblemReport) -> str:
     if one.session_id is None:
         return "Nobody left a link with this report: an answer is only kept here."
-    language = dict(settings.LANGUAGES).get(one.language, "English")
-    return "" if one.language == "en" else f"The guest reads {language}."
+    return "" if one.language == "en" else f"The guest reads {_language(one)}."
+
+
+def _language(one: ProblemReport) -> str:
+    """By its name; one that is not spoken any more is read in English."""
+    return str(dict(settings.LANGUAGES).get(one.language, "English"))
 
 
 @require_POST

@@ -45,13 +45,15 @@ class RefundForm(ReasonForm):
         self.fields["amount"].help_text = f"Only for another amount. At most {amount(most, currency)}."
 
     def clean_amount(self) -> int:
-        """In minor units; what was typed does not count beside a choice that names its amount."""
-        what = self.cleaned_data.get("what") or "amount"
+        """In minor units. A choice that names its amount, and another amount beside it: neither counts."""
+        what, typed = self.cleaned_data.get("what") or "amount", self.cleaned_data["amount"]
         if what in self.sums:
+            if typed is not None and typed.scaleb(self.digits) != self.sums[what]:
+                raise forms.ValidationError("Choose “Another amount” for this, or leave it empty.")
             return self.sums[what]
-        if self.cleaned_data["amount"] is None:
+        if typed is None:
             raise forms.ValidationError("How much goes back?")
-        minor = self.cleaned_data["amount"].scaleb(self.digits)
+        minor = typed.scaleb(self.digits)
         if minor != minor.to_integral_value():
             raise forms.ValidationError(f"{self.currency.upper()} has {self.digits or 'no'} decimal places.")
         if not 1 <= minor <= self.most:

@@ -55,13 +55,17 @@ class Asked:
 
 @dataclass(frozen=True)
 class Place:
-    """A device or a location with what it earned, by currency, and how much of the time it was used."""
+    """A device or a location with what it earned, by currency, and how much of the time it was used.
+
+    ``location`` is the row's number: two locations may have the same name.
+    """
 
     name: str
     where: str
     use: Use
     money: Sequence[tuple[str, Money]]
     share: float
+    location: int
 
     @property
     def percent(self) -> int:
@@ -101,7 +105,7 @@ def made(asked: Asked, now: datetime) -> Report:
     scope = asked.scope
     revenue = sums.revenue(scope)
     sessions, why, use = sums.sessions(scope)
-    rows = Device.objects.values_list("pk", "name", "location__name")
+    rows = Device.objects.values_list("pk", "name", "location", "location__name")
     if scope.location is not None:
         rows = rows.filter(location=scope.location)
     passed_s = scope.period.seconds_until(now)
@@ -112,8 +116,9 @@ def made(asked: Asked, now: datetime) -> Report:
             use.get(pk, Use()),
             [(one.currency, one.devices[pk]) for one in revenue if pk in one.devices],
             use.get(pk, Use()).delivered_s / passed_s if passed_s else 0.0,
+            location,
         )
-        for pk, name, where in rows
+        for pk, name, location, where in rows
     ]
     return Report(
         asked, revenue, sessions, why, sums.hours(scope), sums.paid_back(scope), _sorted(devices), _by_place(devices)
@@ -127,19 +132,20 @@ def _sorted(places: Sequence[Place]) -> list[Place]:
 
 def _by_place(devices: Sequence[Place]) -> list[Place]:
     """The devices' sums by location; the share is that of all of its devices together."""
-    together: dict[str, list[Place]] = defaultdict(list)
+    together: dict[int, list[Place]] = defaultdict(list)
     for one in devices:
-        together[one.where].append(one)
-    return _sorted([_together(name, ones) for name, ones in together.items()])
+        together[one.location].append(one)
+    return _sorted([_together(ones) for ones in together.values()])
 
 
-def _together(name: str, devices: Sequence[Place]) -> Place:
+def _together(devices: Sequence[Place]) -> Place:
     found: dict[str, Money] = defaultdict(Money)
     for one in devices:
         for currency, taken in one.money:
             found[currency] += taken
     use = sum((one.use for one in devices), Use())
-    return Place(name, "", use, sorted(found.items()), sum(one.share for one in devices) / len(devices))
+    share = sum(one.share for one in devices) / len(devices)
+    return Place(devices[0].where, "", use, sorted(found.items()), share, devices[0].location)
 
 
 @require_safe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import cast
 
@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from devices.energy import key_ages
 from devices.energy.models import EnergySource
 from devices.key_age import key_age
 from devices.models import ShellyAccount
@@ -23,11 +24,10 @@ from hygate.roles import administrator_only
 from hygate.sealing import HEARTBEAT, remembered
 from hygate.team import NotAllowed
 from sessions_app.dashboard import frame
-from sessions_app.dashboard.energy_forms import FORMS
 from sessions_app.payments import key_seen, keys
 
 HERE = "security"
-SAVED = ("energy_source_added", "energy_source_edited")
+TONES = ("idle", "ok", "hold", "stop")
 
 
 @dataclass(frozen=True)
@@ -104,15 +104,16 @@ def every_key(now: datetime) -> list[Key]:
 
 
 def _of_energy(now: datetime) -> Iterable[Key]:
-    """The audit log knows when a secret was typed last: the sources themselves keep no time."""
-    typed: dict[int, datetime] = {}
-    names = {name for form in FORMS.values() for name in form.secret_names}
-    for event in AuditEvent.objects.filter(kind__in=SAVED).order_by("id").only("at", "kind", "data"):
-        if event.kind == SAVED[0] or names & set(event.data.get("changed", ())):
-            typed[int(event.data.get("source", 0))] = event.at
-    for one in EnergySource.objects.defer("secrets"):
-        if FORMS[one.kind].secret_names:
-            yield _aged(f"Energy · {one.name}", reverse("dashboard:energy_settings"), typed.get(one.pk), now)
+    typed = key_ages.typed_at()
+    for one in EnergySource.objects.filter(kind__in=key_ages.KEYS):
+        key = _aged(f"Energy · {one.name}", reverse("dashboard:energy_settings"), typed.get(one.pk), now)
+        yield _with_end(key, key_ages.certificate_ends(one, now))
+
+
+def _with_end(key: Key, ends: key_ages.Ends | None) -> Key:
+    if ends is None:
+        return key
+    return replace(key, tone=max(key.tone, ends.level, key=TONES.index), advice=f"{key.advice} {ends.sentence}".strip())
 
 
 def _aged(name: str, url: str, since: datetime | None, now: datetime) -> Key:

@@ -6,26 +6,33 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from html import escape
+from typing import Any
+from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Prefetch, Q
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
 
 from devices.models import DeviceCode, UsagePlan
 from hygate import clock
 from hygate.models import Alert
 from hygate.roles import staff_only
-from hygate.secrets import SecretUnreadable
+from hygate.secrets import SecretUnreadable, unseal
 from sessions_app import money
-from sessions_app.dashboard import frame, lists, looks
+from sessions_app.dashboard import drawn, frame, lists, looks
 from sessions_app.dashboard.lists import Choice, Choices, Column, Listing, between
+from sessions_app.dashboard.looks import MONEY_TONES
+from sessions_app.dashboard.spelling import amount, at
 from sessions_app.guest.labels import canonical
 from sessions_app.models import DeviceSession, Payment
 from sessions_app.states import ACTIVE, PaymentStatus, Purpose, Reason, State
 
 HERE = "sessions"
 LINK_END = re.compile(r"[A-Za-z0-9_-]{6}")
+LINK_COLUMN = "sessions_app.devicesession.token"
 LINKS_READ = 1000
 """How many of the newest sessions are asked for the end of their link: it is stored encrypted, so each is opened."""
 
@@ -64,21 +71,21 @@ def finds(text: str) -> Q:
 
 def with_link_end(text: str) -> list[int]:
     """Sessions among the newest whose guest's link ends in ``text``. Nothing of a link is stored in clear for this."""
-    rows = DeviceSession.objects.only("pk", "secret_id", "token").order_by("-pk")[:LINKS_READ]
-    return [row.pk for row in rows if _link(row).endswith(text)]
+    rows = DeviceSession.objects.order_by("-pk").values_list("pk", "secret_id", "token")[:LINKS_READ]
+    return [pk for pk, row, token in rows if _link(token, row).endswith(text)]
 
 
-def _link(session: DeviceSession) -> str:
+def _link(token: Any, row: UUID) -> str:
     """Empty where its key is gone: such a link opens nothing, and must not stand in the way of the others."""
     try:
-        return str(session.token)
+        return unseal(token, column=LINK_COLUMN, row=row) if token else ""
     except SecretUnreadable:
         return ""
 
 
 LISTING = Listing(
     name="sessions",
-    row="dashboard/_session_row.html",
+    row=lambda row: _cells(row),  # noqa: PLW0108 - it stands further down
     columns=(
         Column("Device", order="device__name", csv=lambda row: row.device.name),
         Column("Location", csv=lambda row: row.device.location.name, shown=False),
@@ -147,10 +154,27 @@ def told(rows: Sequence[DeviceSession]) -> Iterator[Row]:
     return (Row(row, looks.of_session(row, now), start_order(row)) for row in rows)
 
 
+def _cells(row: Row) -> str:
+    one, look, order = row.session, row.look, row.order
+    device, place = one.device, one.device.location
+    state = drawn.tag(look.tone, "Interrupted" if look.tone == "stop" else capfirst(look.word))
+    reason = drawn.small(one.get_reason_display() if one.reason else "", "soft small desk")
+    paid = drawn.tag(MONEY_TONES[PaymentStatus(order.status)], order.get_status_display()) if order else ""
+    price = escape(amount(order.amount_minor, order.currency)) if order else ""
+    return (
+        f'<td><a class="whole" href="{drawn.url("session", one.pk)}">{escape(device.name)}</a>'
+        f'{drawn.small(place.name)}</td><td class="mono desk">{escape(one.reference)}</td>'
+        f'<td class="pr">{state}{reason}</td>'
+        f'<td class="num soft">{escape(at(one.created_at, place.timezone, clock.now()))}</td>'
+        f'<td class="desk">{escape(one.plan_name)}</td><td class="end num pr">{price}</td><td class="desk">{paid}</td>'
+    )
+
+
 @require_safe
 @staff_only
 def sessions(request: HttpRequest) -> HttpResponseBase:
-    rows = DeviceSession.objects.select_related("device__location").prefetch_related("payments")
+    orders = Prefetch("payments", Payment.objects.defer("checkout_params", "checkout_url"))
+    rows = DeviceSession.objects.select_related("device__location").prefetch_related(orders)
     found = lists.found(request, LISTING, places=lists.places(), rows=rows.defer("token", "device__account"))
     if found.as_csv:
         return found.csv()

@@ -91,6 +91,7 @@ urlpatterns = [
     path("accounts/<int:pk>/test/", connections.try_account, name="account_test"),
     path("accounts/<int:pk>/edit/", accounts.edit, name="account_edit"),
     path("accounts/<int:pk>/sync/", channels.sync, name="account_sync"),
+    path("accounts/<int:pk>/syncing/", channels.syncing, name="account_syncing"),
     path("accounts/<int:pk>/channels/", channels.add_channels, name="account_channels"),
     path("stripe/", connections.stripe, name="stripe"),
     path("stripe/test/", connections.try_stripe, name="stripe_test"),

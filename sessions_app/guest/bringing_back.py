@@ -5,15 +5,15 @@ from __future__ import annotations
 from django.utils.translation import gettext as _
 
 from sessions_app.guest import words
-from sessions_app.guest.sentences import reference, stop_gives_back, while_on
-from sessions_app.guest.shapes import Act, Chip, Fact, Line, Ring, SessionPage
+from sessions_app.guest.sentences import reference, stop_here, while_on
+from sessions_app.guest.shapes import Chip, Fact, Line, Ring, SessionPage
 from sessions_app.guest.visit import Visit
 
 
 def bringing_back(visit: Visit) -> SessionPage:
     session = visit.session
     left_s = session.duration_s - visit.delivered_s
-    left, back = words.span(left_s), visit.till.say(stop_gives_back(visit))
+    left = words.span(left_s)
     return SessionPage(
         state="paused",
         chip=Chip("nobolt", _("Power went off")),
@@ -32,7 +32,7 @@ def bringing_back(visit: Visit) -> SessionPage:
             " back by %(time)s, what you did not get is paid back without asking."
         )
         % {"device": visit.name, "time": visit.at(session.pause_ends_at)},
-        acts=(Act(_("Stop here, get %(back)s back") % {"back": back}, visit.url("stop"), "line"),),
+        acts=(stop_here(visit),),
         facts=(Fact(_("Last seen on"), visit.at(session.paused_at, seconds=True)), reference(visit)),
         status=_("Power went off by itself. We are switching it on again; your time stands still."),
         pace="fast",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import OuterRef, Subquery
+from django.db.models import Exists, OuterRef, Subquery
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
@@ -16,8 +16,19 @@ from devices.models import Device, DeviceCode, UsagePlan
 from sessions_app import selling
 from sessions_app.guest import cookie, scan, words
 from sessions_app.guest.scan import Scanned
-from sessions_app.guest.shapes import Act, Chip, Line, Ring, ScanPage, SessionPage, countdown_ring, milliseconds
+from sessions_app.guest.shapes import (
+    Act,
+    AddressForm,
+    Chip,
+    Line,
+    Ring,
+    ScanPage,
+    SessionPage,
+    countdown_ring,
+    milliseconds,
+)
 from sessions_app.guest.visit import hashed, version
+from sessions_app.mail import services as mail
 from sessions_app.queue import line, rules
 from sessions_app.queue.models import Place, QueueEntry
 from sessions_app.queue.services import SELLABLE, WAITED_FOR
@@ -38,6 +49,8 @@ class Waiter:
     found: Availability
     before: int = 0
     turn_at: datetime | None = None
+    told_of_turn: bool = False
+    """Somebody who has this link is to be written to when it is the turn."""
 
     @property
     def device(self) -> Device:
@@ -70,11 +83,12 @@ def find(token: str, *, now: datetime) -> Waiter | None:
     """The place in line that this link opens, or None."""
     code = DeviceCode.objects.filter(device=OuterRef("device"), retired_at=None).values("code")[:1]
     rows = line.with_token(token).select_related("device__location", "device__account", "session")
-    entry = rows.annotate(code=Subquery(code)).first()
+    asked = mail.waiting(mail.of_turn(OuterRef("pk")))
+    entry = rows.annotate(code=Subquery(code), told_of_turn=Exists(asked)).first()
     if entry is None:
         return None
     found = selling.availability(entry.device, now)
-    waiter = Waiter(entry, now, token, entry.code or "", found)
+    waiter = Waiter(entry, now, token, entry.code or "", found, told_of_turn=entry.told_of_turn)
     return _placed(waiter) if entry.place == Place.WAITING else waiter
 
 
@@ -135,9 +149,28 @@ def waiting(waiter: Waiter) -> SessionPage:
         text=_("You can close this page. Open the link again or scan the label to see your place."),
         note=Line("", kept_for_so_long(waiter.device), "check"),
         acts=(_leave(waiter),),
+        ask=ask(waiter),
         status=_("You are %(place)s in line.") % known,
         offline=_("You keep your place in line."),
         pace="fast" if place == 1 and waiter.turn_at is not None and waiter.turn_at - waiter.now < SOON else "slow",
+    )
+
+
+def ask(waiter: Waiter) -> AddressForm | None:
+    """*Write to me when it is my turn*, where mail can be sent; once asked for, that it will be."""
+    if waiter.entry.place != Place.WAITING or not mail.can_ask():
+        return None
+    return turn_form(waiter, said=_("You get an e-mail when it is your turn.") if waiter.told_of_turn else "")
+
+
+def turn_form(waiter: Waiter, *, wrong: str = "", said: str = "") -> AddressForm:
+    return AddressForm(
+        url=waiter.url("tell"),
+        label=_("Write to me when it is my turn"),
+        note=_("By e-mail. Used for this one message, then deleted."),
+        button=_("Write to me"),
+        wrong=wrong,
+        said=said,
     )
 
 

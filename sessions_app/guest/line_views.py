@@ -13,7 +13,7 @@ from hygate import attempts, clock
 from hygate.attempts import Limit, TooOften
 from hygate.logins import address_of
 from sessions_app import selling
-from sessions_app.guest import cookie, labels, line, views
+from sessions_app.guest import cookie, labels, line, unpaid, views
 from sessions_app.guest.labels import Label
 from sessions_app.guest.line import Waiter
 from sessions_app.guest.views import SeeOther
@@ -103,10 +103,13 @@ def _buy(request: HttpRequest, waiter: Waiter) -> HttpResponse:
     plan = next((one for one in labels.plans_of(waiter.device) if str(one.pk) == request.POST.get("plan")), None)
     if plan is None:
         return SeeOther(waiter.url("choose"))
+    if unpaid.is_too_often(waiter.device, address_of(request)):
+        return views.wait_to_buy(request, waiter.scanned)
     try:
         session = selling.hold_slot(device=waiter.device, plan=plan, entry=waiter.entry)
     except selling.CannotBuy:
         return SeeOther(waiter.url())  # its page says why
+    unpaid.remember(session, address_of(request))
     return views.pay_for(request, session.payments.get(purpose=Purpose.START), session.token)
 
 

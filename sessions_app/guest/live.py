@@ -18,12 +18,14 @@ from sessions_app.guest import extra_time, power, words
 from sessions_app.guest.bringing_back import bringing_back
 from sessions_app.guest.sentences import (
     before_power,
+    given_back,
     programme_facts,
     reference,
     reserved_or_paid,
     settled,
     share_bar,
     stop_gives_back,
+    stop_here,
     while_on,
 )
 from sessions_app.guest.shapes import Act, Chip, Fact, Line, Ring, SessionPage, Step, countdown_ring
@@ -260,11 +262,12 @@ def unreachable(visit: Visit) -> SessionPage:
     """Running, as far as anybody knows: the relay stopped answering."""
     session = visit.session
     seen, ends = visit.at(visit.device.seen_at), visit.at(session.ends_at)
+    answer = _("Whatever we cannot confirm comes back to you without asking.")
     return SessionPage(
         state="unreachable",
         chip=Chip("reach", _("Out of reach")),
         headline=_("You pay only for confirmed minutes"),
-        answer=_("Whatever we cannot confirm comes back to you without asking."),
+        answer=f"{given_back(visit)}. {answer}" if visit.till.back else answer,
         happened=_(
             "%(device)s was on at %(seen)s and has not answered since. If it still runs, all is well: its own timer"
             " ends it at %(ends)s. There is nothing to do; we keep asking."
@@ -284,7 +287,7 @@ def unreachable(visit: Visit) -> SessionPage:
 def paused(visit: Visit) -> SessionPage:
     session = visit.session
     left_s = session.duration_s - visit.delivered_s
-    left, back = words.span(left_s), visit.till.say(stop_gives_back(visit))
+    left = words.span(left_s)
     since, latest = visit.at(session.paused_at), visit.at(session.pause_ends_at)
     return SessionPage(
         state="paused",
@@ -304,7 +307,7 @@ def paused(visit: Visit) -> SessionPage:
             " they stopped."
         )
         % {"time": since, "left": left},
-        acts=(Act(_("Stop here, get %(back)s back") % {"back": back}, visit.url("stop"), "line"),),
+        acts=(stop_here(visit),),
         note=Line(
             "",
             _("No power by %(time)s? Then your session ends, and what you did not use comes back without asking.")
@@ -365,27 +368,30 @@ def stop_question(visit: Visit) -> SessionPage:
     back, used_s = stop_gives_back(visit), visit.delivered_s
     left = words.span(session.duration_s - used_s)
     left_of = _("%(left)s of your %(all)s are left.") % {"left": left, "all": visit.bought}
+    if tab.back:
+        left_of = f"{given_back(visit)}. {left_of}"
     amount = {"back": tab.say(back)}
     page = SessionPage(
         state="running" if session.state == State.RUNNING else "paused",
         chip=Chip("bolt", _("Power on")) if session.state == State.RUNNING else Chip("pause", _("Power hold")),
         headline=_("You get %(back)s back if you stop now") % amount,
         answer=left_of,
-        bar=share_bar(visit, used_s, tab.price - back, back),
+        bar=None if tab.back else share_bar(visit, used_s, tab.price - back, back),
         warning=str(visit.kind.when_cut),
         acts=(
             Act(_("Stop now, get %(back)s back") % amount, visit.url("stop"), "stop", "stop", post=True),
             Act(_("Keep it running"), visit.url(), "line"),
         ),
-        under_acts=_("The amount is counted when you tap, in your favour. It reaches your card in 5 to 10 days."),
+        under_acts=_("The amount is counted when you tap, in your favour. It reaches your account in 5 to 10 days."),
         title=_("Stop early?"),
     )
     if back:
         return page
+    keeps_price = not session.refund_unused and not tab.back
     return replace(
         page,
         headline=_("Nothing comes back if you stop now"),
-        answer=left_of if session.refund_unused else _("This plan keeps its price. %(left)s") % {"left": left_of},
+        answer=_("This plan keeps its price. %(left)s") % {"left": left_of} if keeps_price else left_of,
         bar=None,
         acts=(Act(_("Stop now"), visit.url("stop"), "stop", "stop", post=True), page.acts[1]),
         under_acts="",

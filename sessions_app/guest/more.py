@@ -58,10 +58,14 @@ def has_receipt(visit: Visit) -> bool:
 
 
 def is_plain_end(visit: Visit) -> bool:
-    """The page of a session that ran its time offers the receipt as its first button."""
-    session = visit.session
+    """It ran its time, and all of it may be kept; what staff gives back afterwards does not make it another end.
+
+    The page of such a session offers the receipt as its first button.
+    """
+    session, tab = visit.session, visit.till
     whole = session.delivered_s is None or session.delivered_s >= session.duration_s
-    return session.state == State.COMPLETED and (whole or not session.reason) and not visit.till.back
+    kept_all = tab.charge is None or tab.charge >= tab.price
+    return session.state == State.COMPLETED and (whole or not session.reason) and kept_all
 
 
 def has_calendar(visit: Visit) -> bool:

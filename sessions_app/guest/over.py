@@ -9,8 +9,10 @@ from datetime import timedelta
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from hygate.models import AuditEvent
+from sessions_app import rules
 from sessions_app.guest import more, power, words
-from sessions_app.guest.sentences import reference, share_bar
+from sessions_app.guest.sentences import given_back, is_still_owed, reference, refund_refused, share_bar
 from sessions_app.guest.shapes import Act, Bar, Chip, Fact, Line, Ring, SessionPage, Step
 from sessions_app.guest.visit import Visit
 from sessions_app.states import Reason
@@ -25,29 +27,49 @@ def over(visit: Visit) -> SessionPage:
 
 def complete(visit: Visit) -> SessionPage:
     session = visit.session
-    done_at = visit.at(session.off_requested_at or session.ends_at)
-    paid = Line(
-        _("%(price)s paid for %(time)s.") % {"price": visit.till.say(visit.till.kept), "time": visit.bought},
-        _("All of them were delivered."),
-    )
+    done_at, tab = visit.at(session.off_requested_at or session.ends_at), visit.till
+    price = tab.price if tab.back else tab.kept
+    paid = _("%(price)s paid for %(time)s.") % {"price": tab.say(price), "time": visit.bought}
+    money = Line(paid, _("All of them were delivered."))
+    if tab.back:
+        money = Line(f"{given_back(visit)}.", f"{refund_refused()} {paid}" if is_still_owed(visit) else paid)
     return SessionPage(
         state="completed",
         chip=Chip("done", _("Finished")),
-        money=paid,
+        money=money,
         headline=_("Done at %(time)s") % {"time": done_at},
         ring=Ring(look="full", icon="check"),
         acts=(see_receipt(visit), *(replace(act, look="line") for act in again(visit, str(visit.kind.again))))
         if more.has_receipt(visit)
         else again(visit, str(visit.kind.again)),
+        steps=refund_steps(visit),
         facts=(
             Fact(_("On"), visit.at(session.started_at, seconds=True)),
-            Fact(_("Confirmed off"), visit.at(session.closed_at, seconds=True)),
+            _went_off(visit) or Fact(_("Confirmed off"), visit.at(session.closed_at, seconds=True)),
             *power.used(visit),
             reference(visit),
         ),
         status=_("Done at %(time)s.") % {"time": done_at},
-        pace="never",
+        pace="slow" if tab.returned < tab.promised else "never",
     )
+
+
+def _went_off(visit: Visit) -> Fact | None:
+    """Where nobody could read the relay, what is known instead: its own timer ended power, and when."""
+    if not is_off_by_timer_alone(visit):
+        return None
+    return Fact(_("Off by its own timer"), visit.at(visit.session.timer_ends_at, seconds=True))
+
+
+def is_off_by_timer_alone(visit: Visit) -> bool:
+    """Whether the session was closed without a reading that shows the relay off.
+
+    The move's own event says so; it is asked for only where a timer had run out by then.
+    """
+    session, proven_at = visit.session, rules.timer_proof_at(visit.session)
+    if proven_at is None or session.closed_at is None or session.closed_at < proven_at:
+        return False
+    return AuditEvent.objects.filter(session=session.pk, kind=f"session_{session.state}", data__proof="timer").exists()
 
 
 # -- ended after the power had been on
@@ -119,7 +141,7 @@ def cut_short(visit: Visit) -> SessionPage:
         steps=refund_steps(visit, cut),
         facts=(
             Fact(_("On"), visit.at(session.started_at, seconds=True)),
-            Fact(_("Off"), visit.at(visit.off_at, seconds=True)),
+            _went_off(visit) or Fact(_("Off"), visit.at(visit.off_at, seconds=True)),
             *power.used(visit),
             reference(visit),
         ),
@@ -261,12 +283,8 @@ WHY_NEVER_ON: dict[str, Callable[[Visit], SessionPage]] = {
 
 def money_headline(visit: Visit) -> str:
     tab = visit.till
-    if tab.back and tab.returned >= tab.back:
-        return _("%(back)s was paid back to you") % {"back": tab.say(tab.returned)}
-    if is_still_owed(visit):
-        return _("We still owe you %(back)s") % {"back": tab.say(tab.back - tab.returned)}
     if tab.back:
-        return _("%(back)s is on its way back to you") % {"back": tab.say(tab.back)}
+        return given_back(visit)
     if tab.captured or (tab.reserved and tab.charge):
         kept = _("You paid %(kept)s") if tab.captured else _("You pay %(kept)s")
         return kept % {"kept": tab.say(tab.kept)}
@@ -285,15 +303,6 @@ def where_the_money_is(visit: Visit) -> str:
     return ""
 
 
-def is_still_owed(visit: Visit) -> bool:
-    """A refund came to nothing, and no other is under way: there is no bank at which it could be waited for."""
-    return visit.till.refused and visit.till.returned < visit.till.back
-
-
-def refund_refused() -> str:
-    return _("The refund did not go through. The people here have been told and see to it.")
-
-
 def refund_steps(visit: Visit, cut: Cut | None = None) -> tuple[Step, ...]:
     """Where a refund is on its way. Empty when none is owed."""
     tab = visit.till
@@ -301,8 +310,7 @@ def refund_steps(visit: Visit, cut: Cut | None = None) -> tuple[Step, ...]:
         return ()
     sent = tab.returned >= tab.back
     amount = {"back": tab.say(tab.back)}
-    off_at = visit.at(visit.off_at, seconds=True)
-    off = [Step("fail" if cut.broke else "done", _("%(device)s off") % {"device": visit.name}, off_at)] if cut else []
+    off = [_off_step(visit, cut)] if cut else []
     if is_still_owed(visit):
         owed = {"back": tab.say(tab.back - tab.returned)}
         return (
@@ -315,8 +323,14 @@ def refund_steps(visit: Visit, cut: Cut | None = None) -> tuple[Step, ...]:
         Step("done", _("%(back)s sent to your bank") % amount)
         if sent
         else Step("now", _("Sending %(back)s to your bank") % amount),
-        Step("now" if sent else "todo", _("On your card, usually in 5 to 10 days")),
+        Step("now" if sent else "todo", _("On your account, usually in 5 to 10 days")),
     )
+
+
+def _off_step(visit: Visit, cut: Cut) -> Step:
+    """Off, or only told to go off: what nobody read is not called done."""
+    said = _("%(device)s told to switch off") if is_off_by_timer_alone(visit) else _("%(device)s off")
+    return Step("fail" if cut.broke else "done", said % {"device": visit.name}, visit.at(visit.off_at, seconds=True))
 
 
 def see_receipt(visit: Visit) -> Act:

@@ -6,11 +6,41 @@ from django.utils.translation import gettext as _
 
 from sessions_app import money
 from sessions_app.guest import words
-from sessions_app.guest.shapes import Bar, Fact, Line
+from sessions_app.guest.shapes import Act, Bar, Fact, Line
 from sessions_app.guest.visit import Visit
 
 
+def given_back(visit: Visit) -> str:
+    """What has become of the money that goes back, without its full stop; empty where none does."""
+    tab = visit.till
+    if not tab.back:
+        return ""
+    if tab.returned >= tab.back:
+        return _("%(back)s was paid back to you") % {"back": tab.say(tab.returned)}
+    if is_still_owed(visit):
+        return _("We still owe you %(back)s") % {"back": tab.say(tab.back - tab.returned)}
+    return _("%(back)s is on its way back to you") % {"back": tab.say(tab.back)}
+
+
+def is_still_owed(visit: Visit) -> bool:
+    """A refund came to nothing, and no other is under way: there is no bank at which it could be waited for."""
+    return visit.till.refused and visit.till.returned < visit.till.back
+
+
+def refund_refused() -> str:
+    return _("The refund did not go through. The people here have been told and see to it.")
+
+
+def _given_back_meanwhile(visit: Visit, promise: str) -> Line:
+    """Staff gave money back while the session goes on: that is said before what was paid."""
+    paid = _("%(price)s paid.") % {"price": visit.price}
+    rest = f"{paid} {promise}" if visit.till.kept else _("You pay nothing for this session.")
+    return Line(f"{given_back(visit)}.", rest)
+
+
 def before_power(visit: Visit, when_reserved: str) -> Line:
+    if visit.till.back:
+        return _given_back_meanwhile(visit, _("It comes back if %(device)s does not start.") % {"device": visit.name})
     if visit.till.is_reserved:
         return Line(_("%(price)s is reserved, not charged.") % {"price": visit.price}, when_reserved)
     if visit.till.captured:
@@ -30,6 +60,8 @@ def while_on(visit: Visit) -> Line:
         if visit.session.refund_unused
         else _("Minutes we do not deliver are paid back.")
     )
+    if visit.till.back:
+        return _given_back_meanwhile(visit, promise)
     if visit.till.captured and visit.till.reserved:
         amounts = {"paid": visit.till.say(visit.till.captured), "reserved": visit.till.say(visit.till.reserved)}
         return Line(_("%(paid)s paid, %(reserved)s reserved.") % amounts, promise)
@@ -58,9 +90,20 @@ def reserved_or_paid(visit: Visit) -> str:
 
 
 def stop_gives_back(visit: Visit) -> int:
+    """Minor units that come back by stopping now, beside what staff has given back already."""
     if not visit.session.refund_unused and visit.session.paused_at is None:
         return 0
-    return visit.till.price - sum(money.charges(visit.till.orders, visit.delivered_s))
+    tab = visit.till
+    charges = money.charges(tab.orders, visit.delivered_s)
+    of_each = zip(tab.orders, tab.promises, charges, strict=True)
+    return sum(max(0, price - promised - charge) for (price, _s), promised, charge in of_each)
+
+
+def stop_here(visit: Visit) -> Act:
+    """The button of a page on which the minutes stand still: with the amount, where anything comes back."""
+    back = stop_gives_back(visit)
+    said = _("Stop here, get %(back)s back") % {"back": visit.till.say(back)} if back else _("Stop now")
+    return Act(said, visit.url("stop"), "line")
 
 
 def share_bar(visit: Visit, used_s: int, kept: int, back: int, back_words: str = "") -> Bar:

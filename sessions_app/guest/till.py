@@ -21,6 +21,8 @@ class Till:
     currency: str
     orders: tuple[tuple[int, int], ...]
     """Price and seconds of each, in the order they are used up."""
+    promises: tuple[int, ...]
+    """What goes back of each already, in the same order."""
     price: int
     reserved: int
     captured: int
@@ -65,11 +67,12 @@ class Till:
 def count(payments: Sequence[Payment], *, refused: frozenset[int]) -> Till:
     """Add up. An extension counts once its minutes were added: not while it is unpaid, nor when it came too late."""
     start = next(payment for payment in payments if payment.purpose == Purpose.START)
-    counted = [payment for payment in payments if settlement.takes_part(payment)]
+    counted = sorted((payment for payment in payments if settlement.takes_part(payment)), key=lambda one: one.pk)
     charges = [payment.charge_minor for payment in counted]
     return Till(
         currency=start.currency,
-        orders=tuple((payment.amount_minor, payment.duration_s) for payment in sorted(counted, key=lambda p: p.pk)),
+        orders=tuple((payment.amount_minor, payment.duration_s) for payment in counted),
+        promises=tuple(payment.refund_promised_minor for payment in counted),
         price=sum(payment.amount_minor for payment in counted),
         reserved=sum(p.amount_minor for p in counted if p.status == PaymentStatus.AUTHORIZED),
         captured=sum(payment.captured_minor for payment in counted),

@@ -21,6 +21,7 @@ urlpatterns = [
     path("line/<str:token>/choose/", line_views.choose, name="line_choose"),
     path("line/<str:token>/longer/", line_views.longer, name="line_longer"),
     path("line/<str:token>/leave/", line_views.leave, name="line_leave"),
+    path("line/<str:token>/tell/", mail.tell_turn, name="line_tell"),
     path("session/<str:token>/", views.session, name="session"),
     path("session/<str:token>/paid/", views.paid, name="paid"),
     path("session/<str:token>/back/", views.back, name="back"),

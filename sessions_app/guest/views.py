@@ -14,8 +14,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from devices import qr
 from hygate import branding, clock
+from hygate.logins import address_of
 from sessions_app import extending, gates, selling, services
-from sessions_app.guest import brand, calendar, cookie, labels, line, more, pages, power, scan
+from sessions_app.guest import brand, calendar, cookie, labels, line, more, pages, power, scan, unpaid
 from sessions_app.guest.scan import FREE, Scanned
 from sessions_app.guest.shapes import ScanPage, SessionPage
 from sessions_app.guest.visit import Visit, find
@@ -124,6 +125,8 @@ def buy(request: HttpRequest, scanned: Scanned) -> HttpResponse:
     plan = next((plan for plan in labels.plans_of(scanned.device) if str(plan.pk) == request.POST.get("plan")), None)
     if plan is None:
         return SeeOther(scanned.url)
+    if unpaid.is_too_often(scanned.device, address_of(request)):
+        return wait_to_buy(request, scanned)
     try:
         session = selling.hold_slot(device=scanned.device, plan=plan)
     except selling.CannotBuy as refusal:
@@ -131,7 +134,15 @@ def buy(request: HttpRequest, scanned: Scanned) -> HttpResponse:
         if place is not None:
             return private(SeeOther(f"/line/{place}/"))
         return cannot_buy(request, replace(scanned, until=refusal.until), refusal.kind, status=409)
+    unpaid.remember(session, address_of(request))
     return pay_for(request, session.payments.get(purpose=Purpose.START), session.token)
+
+
+def wait_to_buy(request: HttpRequest, scanned: Scanned) -> HttpResponse:
+    page = unpaid.page(scanned.device, scanned.code, scanned.now)
+    response = answer(request, page, template="session", status=429, location=scanned.device.location)
+    response["Retry-After"] = str(unpaid.wait_s())
+    return response
 
 
 def pay_for(request: HttpRequest, order: Payment, token: str) -> HttpResponse:

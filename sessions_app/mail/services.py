@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet
 from django.utils.crypto import salted_hmac
 
 from hygate import audit, clock
@@ -64,7 +64,7 @@ def _ask(kind: MailKind, address: str, language: str, session: DeviceSession | N
         over = _is_its_moment(kind, session, entry)
         mails = GuestMail.objects.filter(kind=kind, **whose)
         address_hash = hashed(address)
-        if _waiting(mails).filter(address_hash=address_hash).exists():
+        if waiting(mails).filter(address_hash=address_hash).exists():
             return Asked.ALREADY
         if mails.count() >= MOST:
             return Asked.TOO_MANY
@@ -90,12 +90,15 @@ def _ask(kind: MailKind, address: str, language: str, session: DeviceSession | N
 
 
 def _is_its_moment(kind: MailKind, session: DeviceSession | None, entry: QueueEntry | None) -> bool:
-    """Locks what the mail is about, and says whether there is nothing left to wait for."""
+    """Locks what the mail is about, and says whether there is nothing left to wait for.
+
+    That also goes for a place in line that is over: the mail then finds so, and the address is forgotten.
+    """
     if session is not None:
         state = DeviceSession.objects.select_for_update().values_list("state", flat=True).get(pk=session.pk)
         return kind == MailKind.RECEIPT or state in TERMINAL
     assert entry is not None
-    return QueueEntry.objects.select_for_update().values_list("place", flat=True).get(pk=entry.pk) == Place.OFFERED
+    return QueueEntry.objects.select_for_update().values_list("place", flat=True).get(pk=entry.pk) != Place.WAITING
 
 
 def hashed(address: str) -> str:
@@ -121,22 +124,32 @@ def due_when_over(session_id: int, now: datetime) -> None:
     _now_due(GuestMail.objects.filter(session=session_id, kind=MailKind.DONE), now)
 
 
-def due_for_turn(entry: QueueEntry) -> None:
+def due_for_turn(entry_id: int, now: datetime) -> None:
     """The device is kept for this guest now. Called inside the offer's transaction; one UPDATE."""
-    _now_due(GuestMail.objects.filter(entry=entry, kind=MailKind.TURN), clock.now())
+    _now_due(of_turn(entry_id), now)
 
 
-def never_mind(entry: QueueEntry) -> None:
+def not_yet(entry_id: int) -> None:
+    """The offer was none: a mail that did not leave in time waits for the next one."""
+    waiting(of_turn(entry_id)).update(due_at=None, claimed_until=None, claim_token=uuid.uuid4())
+
+
+def never_mind(entry_id: int, now: datetime) -> None:
     """The guest left the line, or came before the mail did: nothing is sent, and the address is forgotten."""
-    forget(_waiting(GuestMail.objects.filter(entry=entry, kind=MailKind.TURN)), given_up_at=clock.now())
+    forget(waiting(of_turn(entry_id)), given_up_at=now)
 
 
-def _waiting(mails: QuerySet[GuestMail]) -> QuerySet[GuestMail]:
+def of_turn(entry_id: int | OuterRef) -> QuerySet[GuestMail]:
+    return GuestMail.objects.filter(entry=entry_id, kind=MailKind.TURN)
+
+
+def waiting(mails: QuerySet[GuestMail]) -> QuerySet[GuestMail]:
+    """Those that are still to be sent."""
     return mails.filter(sent_at__isnull=True, given_up_at__isnull=True)
 
 
 def _now_due(mails: QuerySet[GuestMail], now: datetime) -> None:
-    _waiting(mails).filter(due_at__isnull=True).update(due_at=now, claimed_until=None, claim_token=uuid.uuid4())
+    waiting(mails).filter(due_at__isnull=True).update(due_at=now, claimed_until=None, claim_token=uuid.uuid4())
 
 
 def forget(mails: QuerySet[GuestMail], **columns: object) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.utils.translation import gettext as _
 
+from sessions_app.guest import words
 from sessions_app.guest.pages import complete, money_line
 from sessions_app.guest.shapes import Act, Chip, SessionPage, Step
 from sessions_app.guest.visit import Visit
@@ -51,6 +53,24 @@ def ask(visit: Visit) -> SessionPage:
         chip=Chip("flag", _("Report")),
         money=money_line(visit),
         headline=_("What went wrong?"),
+        pace="never",
+    )
+    return complete(visit, page)
+
+
+def too_often(visit: Visit, wait_s: int) -> SessionPage:
+    """Many reports came from one address: the next has to wait. What is with the money is said all the same."""
+    page = SessionPage(
+        state="report",
+        chip=Chip("clock", _("Please wait")),
+        money=money_line(visit),
+        headline=_("Too many reports"),
+        text=_(
+            "Many problems were reported from your network just now. Tell the people on the spot, please, or try again"
+            " in about %(wait)s."
+        )
+        % {"wait": words.about(timedelta(seconds=wait_s))},
+        acts=(Act(_("Back to my session"), visit.url()),),
         pace="never",
     )
     return complete(visit, page)

@@ -35,7 +35,6 @@ def report(session: DeviceSession, cause: Cause, *, language: str) -> ProblemRep
 
     Raises ``TooMany``.
     """
-    mine = Q(session=session, cause=cause, closed_at=None)
 
     def make(now: datetime) -> ProblemReport:
         if ProblemReport.objects.filter(session=session).count() >= MOST:
@@ -49,7 +48,16 @@ def report(session: DeviceSession, cause: Cause, *, language: str) -> ProblemRep
             created_at=now,
         )
 
-    return _once(mine, make)
+    return _once(_told(session, cause), make)
+
+
+def open_report(session: DeviceSession, cause: Cause) -> ProblemReport | None:
+    """The report that says this of ``session`` already, while it is open."""
+    return ProblemReport.objects.filter(_told(session, cause)).first()
+
+
+def _told(session: DeviceSession, cause: Cause) -> Q:
+    return Q(session=session, cause=cause, closed_at=None)
 
 
 def report_label(code: str, device: Device | None, *, language: str) -> ProblemReport:

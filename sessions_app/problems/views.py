@@ -24,6 +24,8 @@ from sessions_app.problems.models import Cause
 PER_NETWORK_ADDRESS = Limit(5, 3600)
 FROM_EVERYWHERE = Limit(60, 3600)
 """Anybody can report any code, known or not: a flood must not bury what is true."""
+OF_SESSIONS = Limit(20, 3600)
+"""For one address: reports under a link. Many guests share a network, and each has paid; a script has more to say."""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -43,11 +45,24 @@ def _told(request: HttpRequest, visit: Visit) -> HttpResponse:
     cause = request.POST.get("cause", "")
     if cause not in services.ABOUT_A_SESSION:
         return SeeOther(visit.url("report"))
+    told = services.open_report(visit.session, Cause(cause))
+    if told is not None:
+        return SeeOther(visit.url(f"report/{told.reference}"))
+    slot = attempts.take(f"report@{address_of(request)}", OF_SESSIONS)
+    if isinstance(slot, TooOften):
+        return _too_often(request, visit, slot)
     try:
         made = services.report(visit.session, Cause(cause), language=get_language() or "en")
     except services.TooMany:
         return SeeOther(visit.url(f"report/{visit.report}") if visit.report else visit.url())
     return SeeOther(visit.url(f"report/{made.reference}"))
+
+
+def _too_often(request: HttpRequest, visit: Visit, refusal: TooOften) -> HttpResponse:
+    page = pages.too_often(visit, refusal.wait_s)
+    response = answer(request, page, template="session", status=429, location=visit.device.location)
+    response["Retry-After"] = str(refusal.wait_s)
+    return response
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -17,6 +17,7 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 
 from hygate import audit
 from hygate.due import wake
+from sessions_app.mail import services as mail
 from sessions_app.queue.models import IN_LINE, Place, QueueEntry
 from sessions_app.queue.rules import KEPT_FOR
 
@@ -79,6 +80,7 @@ def take(entry_id: int, session: int, now: datetime) -> None:
     offers = QueueEntry.objects.filter(pk=entry_id, place=Place.OFFERED, offer_ends_at__gt=now)
     if not offers.update(session_id=session, **closed(Place.TAKEN, now)):
         raise NoOffer
+    mail.never_mind(entry_id, now)
     device_id = QueueEntry.objects.values_list("device_id", flat=True).get(pk=entry_id)
     audit.write("queue_taken", actor="guest", session=session, device=device_id)
     hurry_first(device_id, now + timedelta(seconds=settings.NUMBERS.queue_look_s))

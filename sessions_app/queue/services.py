@@ -16,6 +16,7 @@ from hygate import audit, clock
 from hygate.due import Claim, released, still_mine
 from hygate.trying_again import made_again
 from sessions_app import selling
+from sessions_app.mail import services as mail
 from sessions_app.queue import line, rules
 from sessions_app.queue.models import Place, QueueEntry
 from sessions_app.queue.rules import Facts, Step
@@ -73,6 +74,7 @@ def leave(entry: QueueEntry) -> bool:
         if not fresh.is_in_line:
             return False
         QueueEntry.objects.filter(pk=fresh.pk).update(**line.closed(Place.LEFT, now))
+        mail.never_mind(fresh.pk, now)
         audit.write("queue_left", actor="guest", device=fresh.device_id)
         line.hurry_first(fresh.device_id, now)
         return True
@@ -154,11 +156,13 @@ def _step(entry: QueueEntry, facts: Facts, now: datetime) -> None:
         offer(entry, now)
     elif step == Step.LAPSE:
         _update(entry, **line.closed(Place.LAPSED, now))
+        mail.never_mind(entry.pk, now)
         audit.write("queue_lapsed", device=entry.device_id)
         line.hurry_first(entry.device_id, now)
     elif step == Step.PUT_BACK:
         look_at = now + timedelta(seconds=settings.NUMBERS.queue_look_s)
         _update(entry, place=Place.WAITING, offered_at=None, offer_ends_at=None, **released(look_at))
+        mail.not_yet(entry.pk)
         audit.write("queue_put_back", device=entry.device_id)
     else:
         QueueEntry.objects.filter(pk=entry.pk).delete()
@@ -168,6 +172,7 @@ def offer(entry: QueueEntry, now: datetime) -> None:
     """Keep the device for the first in line, until ``queue_offer_s`` from now; the caller holds the device's row."""
     ends_at = now + timedelta(seconds=settings.NUMBERS.queue_offer_s)
     _update(entry, place=Place.OFFERED, offered_at=now, offer_ends_at=ends_at, **released(ends_at))
+    mail.due_for_turn(entry.pk, now)
     audit.write("queue_offered", device=entry.device_id, until=ends_at.isoformat())
 
 

@@ -217,6 +217,37 @@ def test_logins_that_succeed_use_no_slot_up(person: User) -> None:
     assert [log_in(Client()).status_code for _ in range(8)] == [302] * 8
 
 
+def test_one_household_of_ipv6_is_one_address(person: User) -> None:
+    for number in range(5):
+        log_in(Client(), "wrong", address=f"2001:db8:1:2:{number}::{number}")
+    assert log_in(Client(), address="2001:db8:1:2:ffff::1").status_code == 429
+    assert log_in(Client(), address="2001:db8:1:3::1").status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:DB8:1:2::1", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("unix:", "unix:"),
+    ],
+)
+def test_an_address_is_counted_as_its_network(address: str, network: str) -> None:
+    assert attempts.network_of(address) == network
+
+
+def test_the_login_page_speaks_as_the_others_do(person: User) -> None:
+    page = Client().get(LOGIN).content.decode()
+    assert "E-mail address</label>" in page
+    assert "Stay logged in on this device for 14 days" in page
+    assert "placeholder" not in page
+    for email in ("admin@example.com", "nobody@example.com"):
+        assert "The e-mail address or the password is wrong." in log_in(Client(), "wrong", email=email).content.decode()
+
+
 def test_a_forged_forwarding_header_gives_no_new_slots(person: User) -> None:
     """Without a proxy that we trust, nobody says where he comes from but the connection itself."""
     for number in range(5):

@@ -92,6 +92,22 @@ def test_a_mistake_of_ours_shows_no_trace(monkeypatch: pytest.MonkeyPatch, view:
         assert inside not in html
 
 
+@pytest.mark.parametrize(
+    ("path", "says"), [("/d/WASH1/", "nothing was charged"), ("/dashboard/setup/close/", 'href="/dashboard/"')]
+)
+def test_a_form_that_is_not_ours_is_refused_with_a_reference(path: str, says: str) -> None:
+    client = Client(enforce_csrf_checks=True)
+    with capture_logs() as logged:
+        answer = client.post(path)
+    html = answer.content.decode()
+    assert answer.status_code == 403
+    assert says in html
+    (found,) = set(REFERENCE.findall(html))
+    assert answer["X-Reference"] == found
+    (line,) = [one for one in logged if one.get("reference") == found]
+    assert "CSRF" in line["why"]
+
+
 def test_two_mishaps_have_two_references() -> None:
     client = staff()
     assert answered(client, "/nowhere/")[2] != answered(client, "/nowhere/")[2]

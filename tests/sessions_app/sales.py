@@ -31,9 +31,8 @@ class Shop:
 
     def add_device(self, name: str, location: Location) -> Device:
         number = Device.objects.count()
-        device = Device.objects.create(
-            location=location, account=self.account, shelly_id="aabbcc", channel=number, name=name, online=True
-        )
+        relay = {"account": self.account, "shelly_id": "aabbcc", "channel": number}
+        device = Device.objects.create(location=location, name=name, online=True, seen_at=clock.now(), **relay)
         DeviceCode.objects.create(device=device, code=f"CODE{number}")
         return device
 

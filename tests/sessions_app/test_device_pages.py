@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from devices.codes import rotate
-from devices.models import Device, DeviceCode, ShellyAccount
+from devices.models import AccountStatus, Device, DeviceCode, ShellyAccount
 from hygate import clock
 from hygate.models import AuditEvent, Role
 from sessions_app.dashboard.grid import FILE
@@ -60,6 +60,18 @@ def test_devices_are_narrowed_by_place_kind_state_and_words(shop: Shop, view: di
     assert shown(find="door", **view) == ["Washer 2"]
     assert shown(find="code2", **view) == ["Pole 1"], "the code on its label"
     assert shown(find="x", kind="nothing", location="9x", state="?", **view) == []
+
+
+def test_what_guests_do_not_reach_is_not_called_free(shop: Shop) -> None:
+    """The same question as the guest's page asks: a young reading, from an account that answers."""
+    changed(shop.washer, seen_at=clock.now() - timedelta(hours=1))
+    assert shown(state="free") == ["Washer 10", "Pole 1"]
+    assert shown(state="trouble") == ["Washer 2"]
+    ShellyAccount.objects.update(status=AccountStatus.BAD_KEY)
+    html = page(DEVICES)
+    assert shown(state="free") == []
+    assert html.count("out of reach") >= 3
+    assert "out of reach" in page(f"{DEVICES}{shop.dryer.pk}/")
 
 
 def test_each_state_says_how_many_and_links_keep_what_was_asked(shop: Shop) -> None:

@@ -149,6 +149,16 @@ def test_a_wrong_form_pays_nothing_back(world: World, operator: User, page: dict
     assert Refund.objects.count() == 0
 
 
+def test_all_of_it_and_another_amount_are_two_answers(world: World, admin: User) -> None:
+    payment, page = used(world), {"what": "all", "reason": "Soap drawer jammed", "seen": "0"}
+    answer = browser(admin).post(refund_page(payment), {**page, "amount": "0.40"})
+    assert answer.status_code == 422
+    assert "Choose “Another amount” for this" in unescape(answer.content.decode())
+    assert Refund.objects.count() == 0
+    assert browser(admin).post(refund_page(payment), page).status_code == 303
+    assert Refund.objects.get().amount_minor == payment.captured_minor
+
+
 def test_the_button_is_there_while_something_can_go_back(world: World, admin: User) -> None:
     payment = used(world)
     page = reverse("dashboard:session", args=[payment.session_id])

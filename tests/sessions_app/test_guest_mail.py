@@ -267,7 +267,7 @@ def entry(device: Any) -> QueueEntry:
 def offer(entry: QueueEntry) -> None:
     ends = clock.now() + timedelta(minutes=5)
     QueueEntry.objects.filter(pk=entry.pk).update(place=Place.OFFERED, offer_ends_at=ends)
-    services.due_for_turn(entry)
+    services.due_for_turn(entry.pk, clock.now())
 
 
 def test_who_waits_in_line_is_told_when_the_turn_comes(entry: QueueEntry, manual_clock: Any) -> None:
@@ -292,9 +292,31 @@ def test_a_turn_that_is_over_is_not_told_any_more(entry: QueueEntry, manual_cloc
     assert (outbox.outbox, row.address, row.given_up_at is not None) == ([], "", True)
 
 
+def test_a_turn_that_was_none_is_told_when_it_comes(entry: QueueEntry, manual_clock: Any) -> None:
+    """The device stopped answering while it was kept: the place stays, and so does the wish."""
+    services.ask(MailKind.TURN, address=ADDRESS, language="en", entry=entry)
+    Moody.moods = [OSError("down")]
+    offer(entry)
+    sweep(run)
+    QueueEntry.objects.filter(pk=entry.pk).update(place=Place.WAITING, offer_ends_at=None)
+    services.not_yet(entry.pk)
+    pass_time(manual_clock, 600)
+    assert (outbox.outbox, GuestMail.objects.get().address) == ([], ADDRESS)
+    offer(entry)
+    pass_time(manual_clock, 2)
+    assert len(outbox.outbox) == 1
+
+
+def test_asking_for_a_place_that_is_over_keeps_no_address(entry: QueueEntry, manual_clock: Any) -> None:
+    QueueEntry.objects.filter(pk=entry.pk).update(place=Place.LEFT)
+    services.ask(MailKind.TURN, address=ADDRESS, language="en", entry=entry)
+    pass_time(manual_clock, 2)
+    assert (outbox.outbox, GuestMail.objects.get().address) == ([], "")
+
+
 def test_who_leaves_the_line_is_forgotten(entry: QueueEntry, manual_clock: Any) -> None:
     services.ask(MailKind.TURN, address=ADDRESS, language="en", entry=entry)
-    services.never_mind(entry)
+    services.never_mind(entry.pk, clock.now())
     offer(entry)
     pass_time(manual_clock, 2)
     row = GuestMail.objects.get()
@@ -430,4 +452,4 @@ def test_the_slots_that_limit_mails_hold_no_address(make: Make) -> None:
     finished(make)
     Client().post(f"{LINK}receipt/mail/", {"email": ADDRESS})
     keys = attempts._keys("mail@127.0.0.1", attempts.Limit(10, 3600))
-    assert all(re.fullmatch(r"try:[0-9a-f]{40}:\d+", key) for key in keys)
+    assert all(re.fullmatch(r"slot:[0-9a-f]{40}:\d+", key) for key in keys)

@@ -15,10 +15,10 @@ from django.test import Client
 from django.utils.html import strip_tags
 
 from devices.models import Device, DeviceCode, DeviceKind, Location, ShellyAccount, UsagePlan
-from hygate import clock
+from hygate import audit, clock
 from hygate.models import SiteSettings
 from sessions_app import selling, services
-from sessions_app.guest import cookie
+from sessions_app.guest import cookie, unpaid
 from sessions_app.models import DeviceSession, Payment, Refund
 from sessions_app.payments import checkout, settling
 from sessions_app.payments.checkout import CheckoutUnavailable
@@ -285,6 +285,60 @@ def test_a_second_tap_makes_no_second_hold(client: Client, plan: UsagePlan, monk
     assert DeviceSession.objects.count() == 1
 
 
+def let_go(client: Client, plan: UsagePlan, address: str = "192.0.2.7", paid_at: Any = None) -> int:
+    """Buy as a phone without cookies, and let the hold run out; answers what the tap was answered."""
+    status = client.post("/d/W17Q4/", {"plan": plan.pk}, REMOTE_ADDR=address).status_code
+    client.cookies.clear()
+    live = DeviceSession.objects.filter(state=State.HELD)
+    Payment.objects.filter(session__in=live).update(authorized_at=paid_at)
+    live.update(state=State.CANCELLED, reason="hold_expired", closed_at=clock.now())
+    return status
+
+
+@pytest.fixture
+def stripe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkout, "open_checkout", lambda _order: STRIPE)
+
+
+def test_a_network_that_never_pays_has_to_wait_and_others_need_not(
+    client: Client, plan: UsagePlan, stripe: None
+) -> None:
+    assert [let_go(client, plan) for _ in range(5)] == [303] * 4 + [429]
+    refused = client.post("/d/W17Q4/", {"plan": plan.pk}, REMOTE_ADDR="192.0.2.7")
+    assert int(refused["Retry-After"]) > 0
+    assert "Kept too often without paying" in words(refused)
+    assert "Nothing was charged" in words(refused)
+    assert let_go(client, plan, "198.51.100.9") == 303
+    assert read(client, "/d/W17Q4/")
+
+
+def test_holds_that_are_paid_for_are_not_counted(client: Client, plan: UsagePlan, stripe: None) -> None:
+    assert [let_go(client, plan, paid_at=clock.now()) for _ in range(8)] == [303] * 8
+    assert [let_go(client, plan) for _ in range(5)] == [303] * 4 + [429]
+
+
+def test_a_network_cannot_keep_every_device(client: Client, plan: UsagePlan, stripe: None) -> None:
+    other = Device.objects.create(
+        location=plan.device.location, account=plan.device.account, shelly_id="def", name="Washer 2"
+    )
+    for number in range(20):
+        old = DeviceSession.objects.create(
+            reference=f"S-{number}",
+            token_hash=f"{number}",
+            token="x",
+            device=other,
+            duration_s=60,
+            state=State.CANCELLED,
+            reason="hold_expired",
+            hold_expires_at=clock.now(),
+        )
+        Payment.objects.create(
+            session=old, ref=f"S-{number}-1", amount_minor=1, currency="eur", duration_s=60, checkout_key=f"{number}"
+        )
+        unpaid.remember(old, "192.0.2.7")
+    assert let_go(client, plan) == 429
+
+
 def test_who_comes_second_is_told_before_paying(client: Client, plan: UsagePlan, make: Make) -> None:
     make(State.HELD, pay=PENDING)
     response = client.post("/d/W17Q4/", {"plan": plan.pk})
@@ -427,6 +481,34 @@ def test_complete(client: Client, make: Make) -> None:
     assert "Wash again" in text
 
 
+def off_by_timer(session: DeviceSession) -> None:
+    """As ``moves`` writes it down when nobody could read the relay until its own timer had run out."""
+    audit.write(f"session_{session.state}", session=session.pk, device=session.device_id, proof="timer")
+
+
+@pytest.mark.parametrize(("proof", "says"), [("timer", "Off by its own timer 13:00:30"), ("reading", "Confirmed off")])
+def test_off_is_called_confirmed_only_where_it_was_read(client: Client, make: Make, proof: str, says: str) -> None:
+    now = clock.now()
+    closed = {"closed_at": now + timedelta(seconds=36), "timer_ends_at": now + timedelta(seconds=30)}
+    session = make(State.COMPLETED, pay={**CAPTURED, "charge_minor": 360}, **ran(60, **closed))
+    if proof == "timer":
+        off_by_timer(session)
+    text = read(client)
+    assert says in text
+    assert ("Confirmed off" in text) == (proof == "reading")
+
+
+def test_stopped_while_out_of_reach_is_told_to_go_off_and_no_more(client: Client, make: Make) -> None:
+    now = clock.now()
+    closed = {"closed_at": now + timedelta(seconds=36), "timer_ends_at": now + timedelta(seconds=30)}
+    pay = {**CAPTURED, "charge_minor": 216, "refund_promised_minor": 144}
+    off_by_timer(make(State.CANCELLED, reason="stopped_by_guest", pay=pay, **ran(36, **closed)))
+    text = read(client)
+    assert "Washer 1 told to switch off 13:00:00" in text
+    assert "Off by its own timer 13:00:30" in text
+    assert "Washer 1 off" not in text
+
+
 @pytest.mark.parametrize("final", [State.COMPLETED, State.CANCELLED])
 def test_stopped_early_by_the_guest(client: Client, make: Make, final: State) -> None:
     pay = {**CAPTURED, "charge_minor": 216, "refund_promised_minor": 144}
@@ -467,6 +549,91 @@ def test_interrupted_says_the_money_first(client: Client, make: Make, reason: st
     assert "€1.50 was paid back to you" in text
     assert "We do not keep money for minutes you did not get." in text
     assert text.index("€1.50 was paid back") < text.index(what)
+
+
+def given(promised: int, returned: int) -> dict[str, Any]:
+    """Money that staff gives back."""
+    return {**CAPTURED, "refund_promised_minor": promised, "refunded_minor": returned}
+
+
+@pytest.mark.parametrize(
+    ("state", "columns", "says"),
+    [
+        (State.GRACE, {"grace_ends_at": 5}, "Free at about 14:05, in 65 min."),
+        (State.STARTING, {"grace_ends_at": -1}, "Free at about 13:59, in 59 min."),
+        (State.RUNNING, {"started_at": -36, "ends_at": 24}, "Free at about 13:24, in 24 min."),
+        (State.WAITING_FOR_POWER, {"grace_ends_at": -1}, "Washer 1 is in use"),
+        (State.PAUSED, {"ends_at": 24, "paused_at": -1}, "Washer 1 is in use"),
+        (State.HELD, {}, "Washer 1 is in use"),
+    ],
+)
+def test_when_a_busy_device_is_free_is_said_where_it_is_known(
+    client: Client, make: Make, state: State, columns: dict[str, int], says: str
+) -> None:
+    make(state, **{name: clock.now() + timedelta(minutes=minutes) for name, minutes in columns.items()})
+    text = read(client, "/d/W17Q4/")
+    assert says in text
+    assert ("Free at about" in text) == says.startswith("Free")
+
+
+@pytest.mark.parametrize(
+    ("money", "says", "stop"),
+    [
+        ((100, 100), "€1.00 was paid back to you. €3.60 paid.", "You get €0.44 back if you stop now"),
+        ((100, 0), "€1.00 is on its way back to you. €3.60 paid.", "You get €0.44 back if you stop now"),
+        ((360, 360), "€3.60 was paid back to you. You pay nothing for this session.", "Nothing comes back if you stop"),
+    ],
+)
+def test_what_staff_gave_back_while_it_runs_is_not_promised_again(
+    client: Client, make: Make, money: tuple[int, int], says: str, stop: str
+) -> None:
+    now, (first, *_rest) = clock.now(), says.split(". ")
+    ends = {"started_at": now - timedelta(minutes=36), "ends_at": now + timedelta(minutes=24)}
+    session = make(State.RUNNING, pay=given(*money), **ends)
+    assert says in read(client)
+    question = read(client, f"{LINK}stop/")
+    assert stop in question
+    assert first in question
+    paused = {"state": State.PAUSED, "paused_at": now, "pause_ends_at": now + timedelta(minutes=30)}
+    DeviceSession.objects.filter(pk=session.pk).update(**paused)
+    standing = read(client)
+    assert says in standing
+    assert ("Stop here, get €0.44 back" in standing) == (money[0] == 100)
+    DeviceSession.objects.filter(pk=session.pk).update(state=State.RUNNING, paused_at=None)
+    Device.objects.update(online=False)
+    assert first in read(client)
+
+
+def test_what_comes_back_is_counted_for_each_order(client: Client, make: Make) -> None:
+    """As the settlement does it: what staff gave back of the first order takes nothing from the second."""
+    now = clock.now()
+    ends = {"started_at": now - timedelta(minutes=30), "ends_at": now + timedelta(minutes=90), "duration_s": 7200}
+    session = make(State.RUNNING, pay={**given(360, 360), "duration_s": 3600}, **ends)
+    more = {"purpose": "extension", "applied_at": now, "amount_minor": 360, "currency": "eur", "duration_s": 3600}
+    Payment.objects.create(session=session, ref="S-7QK4-2", checkout_key="k2", checkout_params="{}", **CAPTURED, **more)
+    assert "You get €3.60 back if you stop now" in read(client, f"{LINK}stop/")
+
+
+def test_what_staff_gives_back_afterwards_is_no_other_end(client: Client, make: Make) -> None:
+    closed = ran(60, closed_at=clock.now())
+    session = make(State.COMPLETED, pay={**given(100, 0), "charge_minor": 360}, **closed)
+    text = read(client)
+    assert text.index("€1.00 is on its way back to you. €3.60 paid for 60 min.") < text.index("Done at 13:00")
+    assert "Stopped early" not in text
+    assert "Sending €1.00 to your bank" in text
+    assert 'data-pace="slow"' in client.get(LINK).content.decode()
+    Payment.objects.update(refunded_minor=100)
+    assert "€1.00 was paid back to you. €3.60 paid for 60 min." in read(client)
+    Payment.objects.update(refunded_minor=0)
+    Refund.objects.create(payment=session.payments.get(), amount_minor=100, status=RefundStatus.FAILED)
+    text = read(client)
+    assert "We still owe you €1.00. The refund did not go through." in text
+    assert "Done at 13:00" in text
+
+
+def test_money_given_back_before_it_starts_is_said(client: Client, make: Make) -> None:
+    make(State.GRACE, pay=given(360, 360), grace_ends_at=clock.now() + timedelta(minutes=5))
+    assert "€3.60 was paid back to you. You pay nothing for this session." in read(client)
 
 
 def test_a_refund_that_failed_is_still_owed_until_another_is_under_way(client: Client, make: Make) -> None:

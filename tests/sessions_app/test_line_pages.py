@@ -6,16 +6,19 @@ import re
 from datetime import timedelta
 from html import unescape
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from django.core import mail as outbox
 from django.core.cache import cache
+from django.core.mail import EmailMessage
 from django.test import Client
 from django.utils.html import strip_tags
 
 from devices.models import Device
 from hygate.models import User
 from sessions_app import services
-from sessions_app.models import DeviceSession, QueueEntry
+from sessions_app.models import DeviceSession, GuestMail, QueueEntry
 from sessions_app.queue import rules
 from sessions_app.queue import services as queue
 from sessions_app.queue.models import Place
@@ -172,6 +175,72 @@ def test_a_device_taken_out_of_service_says_so_in_line(world: World) -> None:
     free(world)
     Device.objects.update(maintenance_since=world.now)
     assert "We do not know yet when it is back." in read(client, link)
+
+
+# -- told by mail
+
+
+@pytest.fixture
+def mails(settings: Any) -> None:
+    settings.SENDS_MAIL = True
+
+
+def tell(client: Client, link: str, address: str = "guest@phone.example") -> Any:
+    return client.post(f"{link}tell/", {"email": address})
+
+
+def test_who_waits_asks_to_be_written_to_and_is_when_the_turn_comes(world: World, mails: None) -> None:
+    world.hold()
+    client = Client()
+    link = join(client)
+    assert "Write to me when it is my turn" in read(client, link)
+    answer = tell(client, link)
+    assert (answer.status_code, answer["Location"]) == (303, link)
+    text = read(client, link)
+    assert "You get an e-mail when it is your turn." in text
+    assert "Write to me when" not in text
+    world.go(30)
+    assert outbox.outbox == []
+    free(world)
+    world.go(3)
+    (sent,) = outbox.outbox
+    assert sent.to == ["guest@phone.example"]
+    assert link in sent.body
+    assert GuestMail.objects.get().address == ""
+    assert "Write to me" not in read(client, link)
+
+
+@pytest.mark.parametrize(("step", "place"), [("leave", Place.LEFT), ("choose", Place.TAKEN)])
+def test_who_is_gone_is_not_written_to_and_forgotten(
+    world: World, mails: None, monkeypatch: pytest.MonkeyPatch, step: str, place: Place
+) -> None:
+    world.hold()
+    client = Client()
+    link = join(client)
+    tell(client, link)
+    monkeypatch.setattr(EmailMessage, "send", Mock(side_effect=OSError("down")))
+    free(world)
+    assert GuestMail.objects.get().address
+    client.post(f"{link}{step}/", {"plan": world.plan.pk})
+    assert QueueEntry.objects.get().place == place
+    mail = GuestMail.objects.get()
+    assert (mail.address, mail.due_at, mail.given_up_at is not None) == ("", None, True)
+
+
+def test_a_wrong_address_brings_the_form_alone_and_no_mail_server_no_form(
+    world: World, mails: None, settings: Any
+) -> None:
+    world.hold()
+    client = Client()
+    link = join(client)
+    wrong = tell(client, link, "nobody")
+    assert wrong.status_code == 422
+    assert "This is not an e-mail address." in words(wrong)
+    assert "Back to my place in line" in words(wrong)
+    settings.SENDS_MAIL = False
+    assert "Write to me" not in read(client, link)
+    assert tell(client, link).status_code == 303
+    assert not GuestMail.objects.exists()
 
 
 def test_leaving_frees_the_place(world: World) -> None:

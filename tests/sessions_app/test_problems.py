@@ -12,11 +12,13 @@ from django.test import Client
 from django.urls import reverse
 
 from devices.models import Device, DeviceCode
-from hygate import clock
+from hygate import attempts, clock
+from hygate.attempts import TooOften
 from hygate.models import Alert, AuditEvent, Role, SiteSettings, User
 from sessions_app.models import DeviceSession, ProblemReport
 from sessions_app.problems import services
 from sessions_app.problems.models import Cause
+from sessions_app.problems.views import OF_SESSIONS
 from sessions_app.states import State
 from tests.sessions_app.test_concurrency import at_once
 from tests.sessions_app.test_guest_pages import (
@@ -142,6 +144,22 @@ def test_reports_of_one_session_have_an_end(make: Make, guest: Client) -> None:
         ProblemReport.objects.update(closed_at=clock.now())
     tap(guest)
     assert ProblemReport.objects.count() == services.MOST
+
+
+def test_one_network_cannot_report_without_end_and_what_was_told_stays_open(make: Make, guest: Client) -> None:
+    running(make)
+    first = tap(guest)
+    for _ in range(19):
+        assert not isinstance(attempts.take("report@127.0.0.1", OF_SESSIONS), TooOften)
+    refused = guest.post(REPORT, {"cause": "machine"})
+    assert refused.status_code == 429
+    assert 3500 < int(refused["Retry-After"]) <= 3601
+    text = words(refused)
+    assert text.index("€3.60 paid.") < text.index("Too many reports")
+    assert ProblemReport.objects.count() == 1
+    assert tap(guest) == first
+    elsewhere = guest.post(REPORT, {"cause": "machine"}, REMOTE_ADDR="192.0.2.9")
+    assert elsewhere.status_code == 303
 
 
 def test_words_can_be_added_once(make: Make, guest: Client) -> None:

@@ -11,6 +11,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from devices.models import Location
 from sessions_app.dashboard import payments, report_chart
 from sessions_app.dashboard.reports import FILES
 from sessions_app.models import Payment
@@ -154,6 +155,15 @@ def test_a_device_is_used_for_its_share_of_the_time_that_has_passed(shop: Shop) 
     devices = {line["Device"]: line["Used, %"] for line in report("devices", **day)}
     assert devices == {"Washer 2": "2.1", "Washer 10": "0.0", "Pole 1": "0.0"}
     assert {line["Location"]: line["Used, %"] for line in report("locations", **day)}["Laundry house"] == "1.0"
+
+
+def test_two_locations_of_one_name_are_two(shop: Shop) -> None:
+    shop.sell(AT, price=250)
+    shop.sell(AT, price=333, device=shop.pole)
+    Location.objects.update(name="Laundry")
+    lines = report("locations")
+    assert [(line["Location"], line["Captured"]) for line in lines] == [("Laundry", "3.33"), ("Laundry", "2.50")]
+    assert [line["Location"] for line in report("devices")] == ["Laundry"] * 3
 
 
 def test_refunds_by_what_became_of_them(shop: Shop) -> None:

@@ -33,6 +33,8 @@ from tests.stack.proxy import Proxy
 ROOT = Path(__file__).resolve().parents[2]
 SHORTENED = {
     "HYGATE_HOLD_S": "30",
+    "HYGATE_UNPAID_OF_DEVICE": "60",  # every guest here comes from one address
+    "HYGATE_UNPAID_IN_ALL": "60",
     "HYGATE_EXTEND_LEAST_LEFT_S": "2",
     "HYGATE_RECON_S": "3",
     "HYGATE_START_WINDOW_S": "30",

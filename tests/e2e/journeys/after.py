@@ -24,10 +24,13 @@ def report(scene: Scene) -> None:
     phone.sees("Your reference")
     link = phone.url
     phone.page.get_by_label("Anything to add?").fill("It leaks at the door.")
-    phone.tap("Add it")
-    phone.sees("It leaks at the door.")
     told = ProblemReport.objects.get(reference=link.rstrip("/").rsplit("/", 1)[-1])
     staff, _ = User.objects.get_or_create(email="staff@example.com")
+    services.see(told, staff)
+    phone.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    phone.sees(re.compile("Seen by"))  # the page's news take away nothing that is being typed
+    phone.tap("Add it")
+    phone.sees("It leaks at the door.")
     services.answer(told, staff, "We come at once.")
     phone.open(link)
     phone.sees("We come at once.")
