@@ -30,4 +30,4 @@ USER hygate
 VOLUME /var/lib/hygate
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=40s --retries=3 CMD ["python", "-m", "hygate.alive"]
-CMD ["granian", "--interface", "wsgi", "--no-ws", "--blocking-threads", "8", "hygate.wsgi:application"]
+CMD ["granian", "--interface", "wsgi", "--no-ws", "--workers", "2", "--blocking-threads", "4", "hygate.wsgi:application"]

@@ -9,6 +9,8 @@ from hygate.demo.environment import HERE, HOST, Place, Ports, broker_binary
 
 WORKERS = {"clock": 2, "relays": 32, "money": 8}
 """Queue and threads; a relay's threads mostly wait for Shelly."""
+WEB_THREADS = 8
+"""Of all web processes together."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,12 @@ def simulators(place: Place, ports: Ports) -> list[Program]:
     ]
 
 
-def web(ports: Ports) -> Program:
+def web(ports: Ports, processes: int = 1) -> Program:
+    """A process computes one page at a time: more of its threads than wait for others only take from one another."""
     options = ("--interface", "wsgi", "--host", HOST, "--port", str(ports.web))
     # no access log: a guest's link is a key, and it stands in the address
-    capacity = ("--workers", "1", "--blocking-threads", "8", "--no-access-log", "--log-level", "warning", "--no-ws")
+    capacity = ("--workers", str(processes), "--blocking-threads", str(WEB_THREADS // processes))
+    capacity += ("--no-access-log", "--log-level", "warning", "--no-ws")
     return Program("web", python("-m", "granian", *options, *capacity, "hygate.wsgi:application"))
 
 

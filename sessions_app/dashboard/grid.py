@@ -106,6 +106,8 @@ class Narrowed:
         return asked.urlencode()
 
 
+# Hundreds of tiles travel as a tenth of their bytes. Their length tells nobody what is in them (BREACH): Django adds a
+# random number of bytes, and what another site loads in the background comes without the login's cookie.
 @require_safe
 @staff_only
 @gzip_page

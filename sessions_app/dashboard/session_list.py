@@ -36,6 +36,14 @@ LINK_COLUMN = "sessions_app.devicesession.token"
 LINKS_READ = 1000
 """How many of the newest sessions are asked for the end of their link: it is stored encrypted, so each is opened."""
 
+ORDER_COLUMNS = ("purpose", "status", "amount_minor", "currency")
+COLUMNS = (
+    *("reference", "reason", "created_at", "plan_name", *looks.SESSION_COLUMNS),
+    *(f"device__{column}" for column in ("name", "online", "output", "reading_at")),
+    *("device__location__name", "device__location__timezone"),
+)
+"""What a line of the page shows; the file has more."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -173,9 +181,10 @@ def _cells(row: Row) -> str:
 @require_safe
 @staff_only
 def sessions(request: HttpRequest) -> HttpResponseBase:
-    orders = Prefetch("payments", Payment.objects.defer("checkout_params", "checkout_url"))
-    rows = DeviceSession.objects.select_related("device__location").prefetch_related(orders)
+    rows = DeviceSession.objects.select_related("device__location").prefetch_related("payments")
     found = lists.found(request, LISTING, places=lists.places(), rows=rows.defer("token", "device__account"))
     if found.as_csv:
         return found.csv()
+    orders = Prefetch("payments", Payment.objects.only("session", *ORDER_COLUMNS))
+    found.rows = found.rows.prefetch_related(None).prefetch_related(orders).only(*COLUMNS)
     return frame.page(request, "sessions.html", found.context(told), here=HERE)

@@ -57,7 +57,7 @@ def filled_in(text: str, values: dict[str, str]) -> str:
 
 def test_everything_that_runs_for_long_has_its_service() -> None:
     ports = Ports(8000, 8101, 8102, 6390)
-    programs = (web(ports), *workers(), watcher(), beat())
+    programs = (web(ports, processes=2), *workers(), watcher(), beat())
     demo = {program.name.removeprefix("worker-"): program.command for program in programs}
     assert set(demo) == set(ROLES)
     for role, command in demo.items():
@@ -253,7 +253,7 @@ def test_the_services_sell_one_session_and_stop_within_ten_seconds(stack: Stack)
     seeded = stack.once("python", "manage.py", "shell", "-c", "from hygate.demo.seed import seed; seed()")
     assert seeded.returncode == 0, seeded.stderr
     for role in ROLES:
-        stack.start(role, *SERVICES[role]["command"])
+        stack.start(role, *(filled_in(word, {}) for word in SERVICES[role]["command"]))
 
     wait_for(stack.is_ready, 60, "/readyz answers 200")
     for role in ROLES[1:]:

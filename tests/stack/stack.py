@@ -103,9 +103,7 @@ class Stack:
         self._add("broker", self._broker_command())
         self.run("broker")
         self._migrate()
-        web = programs.web(Ports(self.web_port, 0, 0, 0)).command
-        at = web.index("--workers") + 1
-        self._add("web", (*web[:at], str(self._web_workers), *web[at + 1 :]))
+        self._add("web", programs.web(Ports(self.web_port, 0, 0, 0), self._web_workers).command)
         self._add("clock", programs.worker("clock", programs.WORKERS["clock"]))
         for number in range(1, self._relays + 1):
             self._add(f"relays-{number}", _named(programs.worker("relays", programs.WORKERS["relays"]), number))
