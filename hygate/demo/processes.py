@@ -61,9 +61,9 @@ def web(ports: Ports, processes: int = 1) -> Program:
     """A process computes one page at a time: more of its threads than wait for others only take from one another."""
     options = ("--interface", "wsgi", "--host", HOST, "--port", str(ports.web))
     # no access log: a guest's link is a key, and it stands in the address
-    capacity = ("--workers", str(processes), "--blocking-threads", str(WEB_THREADS // processes))
-    capacity += ("--no-access-log", "--log-level", "warning", "--no-ws")
-    return Program("web", python("-m", "granian", *options, *capacity, "hygate.wsgi:application"))
+    capacity = ("--workers", str(processes), "--blocking-threads", str(WEB_THREADS // processes), "--no-ws")
+    log = ("--no-access-log", "--log-level", "warning")
+    return Program("web", python("-m", "granian", *options, *capacity, *log, "hygate.wsgi:application"))
 
 
 def workers() -> list[Program]:
