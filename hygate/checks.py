@@ -72,7 +72,12 @@ def real_site_has_real_keys(**_: Any) -> list[checks.CheckMessage]:
         text = "HYGATE_STRIPE_KEY is no secret key. Set it to one that starts with rk_live_ or sk_live_."
         found.append(checks.Error(text, id="hygate.E007"))
     if not settings.STRIPE_KEY:
-        found.append(checks.Warning("HYGATE_STRIPE_KEY is empty: nothing can be sold.", id="hygate.W001"))
+        found.append(
+            checks.Warning(
+                "HYGATE_STRIPE_KEY is empty: nothing can be sold until a key is saved under Settings, Stripe.",
+                id="hygate.W001",
+            )
+        )
     return found
 
 

@@ -226,6 +226,19 @@ class StripeWatch(Due):
         constraints: ClassVar = [models.CheckConstraint(name="stripe_watch_one_row", condition=Q(id=1))]
 
 
+class StripeKeys(models.Model):
+    """One row, if an administrator has saved keys: they go before the environment's. Empty: the environment's."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    secret_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    key = EncryptedTextField(blank=True, default="")
+    webhook_secrets = EncryptedTextField(blank=True, default="", help_text="One on each line")
+    saved_at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(name="stripe_keys_one_row", condition=Q(id=1))]
+
+
 class WebhookEvent(Due):
     """The inbox: one row for each event id. Only a hint to look Stripe's objects up again; no body is kept."""
 
@@ -261,6 +274,7 @@ __all__ = [
     "QueueEntry",
     "Receipt",
     "Refund",
+    "StripeKeys",
     "StripeWatch",
     "WebhookEvent",
 ]

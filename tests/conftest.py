@@ -51,6 +51,16 @@ def later(manual_clock: Any) -> Callable[[float], datetime]:
     return move
 
 
+@pytest.fixture(autouse=True)
+def _no_keys_of_another_test() -> Iterator[None]:
+    """A process remembers Stripe's keys for some seconds; each test has a database of its own."""
+    yield
+    import sys
+
+    if (keyring := sys.modules.get("sessions_app.payments.keyring")) is not None:
+        keyring.forget()
+
+
 # -- a test that was left out has to be on the list of those that may be
 
 

@@ -1,4 +1,4 @@
-"""*Test connection*: Shelly with what is typed or saved, Stripe with the key in force. Nothing is saved here."""
+"""*Test connection*: Shelly and Stripe with what is typed, saved or in force; and Stripe's keys, which go in here."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from devices.relays import connection
 from hygate import clock
 from hygate.roles import administrator_only
 from sessions_app.dashboard import accounts, frame
-from sessions_app.dashboard.forms import AccountForm
+from sessions_app.dashboard.forms import AccountForm, StripeForm
 from sessions_app.models import WebhookEvent
-from sessions_app.payments import key_seen, keys
+from sessions_app.payments import key_seen, keyring, keys
 
 
 @require_POST
@@ -61,13 +61,35 @@ def _shown(said: connection.Verdict | keys.KeyVerdict) -> dict[str, Any]:
 @administrator_only
 def stripe(request: HttpRequest) -> HttpResponse:
     """The key in force by its look, and how Stripe's events find their way here."""
+    saved, in_force = keyring.saved(), keyring.in_force()
     context = {
         "key": keys.look(),
-        "secrets": len(settings.STRIPE_WEBHOOK_SECRETS),
+        "key_is_saved": bool(saved.key),
+        "secrets": len(in_force.webhook_secrets),
+        "secrets_are_saved": bool(saved.webhook_secrets),
         "webhook_url": settings.BASE_URL + reverse("stripe_webhook"),
         "last_webhook": WebhookEvent.objects.aggregate(last=Max("received_at"))["last"],
     }
     return frame.page(request, "stripe.html", context, here="stripe")
+
+
+@administrator_only
+def stripe_keys(request: HttpRequest) -> HttpResponse:
+    """A key goes in force once Stripe has taken it: a wrong one would close sales."""
+    form = StripeForm(request.POST or None, saved=bool(keyring.saved().key or keyring.saved().webhook_secrets))
+    if form.is_valid():
+        back, typed = reverse("dashboard:stripe"), form.cleaned_data
+        if typed.get("take_back"):
+            keyring.take_back(by=frame.who(request))
+            return frame.done(request, back, "The keys of the environment are in force again.")
+        said = keys.check_key(typed["key"]) if typed["key"] else None
+        if said is None or said.ok:
+            keyring.save(key=typed["key"], webhook_secrets=typed["webhook_secrets"], by=frame.who(request))
+            return frame.done(request, back, f"Saved. {said.title}." if said else "Saved.")
+        form.add_error("key", f"{said.title}: {said.sentence} Nothing was saved.")
+    return frame.dialog(
+        request, form, title="Stripe's keys", submit="Save", back=reverse("dashboard:stripe"), here="stripe"
+    )
 
 
 @require_POST

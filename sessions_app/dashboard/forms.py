@@ -233,6 +233,49 @@ class AccountForm(PlainForm):
             raise forms.ValidationError(str(error)) from error
 
 
+class StripeForm(PlainForm):
+    """Stripe's keys. They go in and never come out: an empty field keeps what is in force."""
+
+    key = forms.CharField(
+        max_length=300,
+        required=False,
+        label="Secret or restricted key",
+        widget=SecretInput(),
+        help_text="Stripe: Developers → API keys. Of the account that holds the running sales. Stored encrypted.",
+    )
+    webhook_secrets = forms.CharField(
+        max_length=1000,
+        required=False,
+        label="Webhook signing secrets",
+        widget=SecretInput(),
+        help_text="Stripe: Developers → Webhooks. While one is rolled: the old and the new, with a blank between.",
+    )
+    take_back = forms.BooleanField(required=False, label="Forget what is saved here and use the environment's")
+
+    def __init__(self, *args: Any, saved: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not saved:
+            del self.fields["take_back"]
+
+    def clean_key(self) -> str:
+        key: str = self.cleaned_data["key"].strip()
+        if not key.isascii() or any(map(str.isspace, key)):
+            raise forms.ValidationError("A key is one word of letters, digits and underscores.")
+        return key
+
+    def clean_webhook_secrets(self) -> list[str]:
+        found: list[str] = self.cleaned_data["webhook_secrets"].split()
+        if not all(one.startswith("whsec_") and one.isascii() for one in found):
+            raise forms.ValidationError("A signing secret starts with whsec_.")
+        return found
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if not self.errors and not any(data.values()):
+            raise forms.ValidationError("Type what is to be saved.")
+        return data
+
+
 class LocationForm(PlainForm):
     """A site; who is no administrator may only rename it."""
 

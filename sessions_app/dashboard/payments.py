@@ -28,7 +28,7 @@ from sessions_app.dashboard.looks import MONEY_TONES
 from sessions_app.dashboard.spelling import amount, at
 from sessions_app.guest.labels import canonical
 from sessions_app.models import Payment, Refund
-from sessions_app.payments import giving_back
+from sessions_app.payments import giving_back, keyring
 from sessions_app.states import PaymentStatus, Purpose, Reason, RefundStatus
 
 HERE = "payments"
@@ -268,7 +268,7 @@ def is_live(payment: Payment) -> bool:
     """Whether real money moved. A checkout's own number says so; before there is one, the key in force does."""
     if payment.checkout_id:
         return payment.checkout_id.startswith("cs_live_")
-    return "_live_" in settings.STRIPE_KEY
+    return keyring.in_force().is_live
 
 
 def stripe_url(payment: Payment) -> str:

@@ -95,6 +95,7 @@ urlpatterns = [
     path("accounts/<int:pk>/channels/", channels.add_channels, name="account_channels"),
     path("stripe/", connections.stripe, name="stripe"),
     path("stripe/test/", connections.try_stripe, name="stripe_test"),
+    path("stripe/keys/", connections.stripe_keys, name="stripe_keys"),
     path("settings/", general.general, name="settings"),
     path("settings/branding/", branding.settings, name="branding"),
     path("settings/branding/preview/", branding.preview, name="branding_preview"),

@@ -105,7 +105,7 @@ def unknown_order_kept() -> None:
 
 
 def stripe_key_refused(*, right_missing: bool) -> None:
-    todo = "Make a new restricted key in Stripe and set HYGATE_STRIPE_KEY."
+    todo = "Make a new restricted key in Stripe and save it under Settings, Stripe."
     if right_missing:
         todo = "Add the missing right to the restricted key in Stripe; Settings → Stripe names what can be tested."
     raise_alert(

@@ -158,5 +158,8 @@ class Gateway(Protocol):
 
     def events_after(self, cursor: str) -> list[dict[str, Any]]: ...
 
-    def try_read(self, what: Readable) -> None:
-        """Read one object of a kind and forget it; raises ``RightMissing`` when the key may not."""
+    def try_read(self, what: Readable, *, key: str = "") -> None:
+        """Read one object of a kind and forget it; raises ``RightMissing`` when the key may not.
+
+        ``key``: one that is only tried; empty: the key in force.
+        """

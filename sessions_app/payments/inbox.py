@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
@@ -19,7 +18,7 @@ from hygate import audit, clock
 from hygate.due import Claim, released, still_mine, wake
 from hygate.trying_again import made_again
 from sessions_app.models import Payment, WebhookEvent
-from sessions_app.payments import alerts, importing, lost_orders, settling
+from sessions_app.payments import alerts, importing, keyring, lost_orders, settling
 from sessions_app.payments.gateway import PaymentError
 from sessions_app.payments.rules import back_off
 from sessions_app.states import PaymentStatus
@@ -88,7 +87,7 @@ def advance(claims: Sequence[Claim]) -> None:
 
 
 def _is_of_our_mode(event: WebhookEvent) -> bool:
-    return event.livemode == ("_live_" in settings.STRIPE_KEY)
+    return event.livemode == keyring.in_force().is_live
 
 
 def _tells_of_refund(event: WebhookEvent) -> bool:

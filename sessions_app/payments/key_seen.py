@@ -1,4 +1,4 @@
-"""How long the Stripe key in force has been in use: it is set in the environment, which keeps no dates.
+"""How long the Stripe key in force has been in use: the environment, where it may be set, keeps no dates.
 
 The audit log does: the first time that Stripe takes a key, an event says so under a name that only we can make from it.
 """
@@ -18,6 +18,7 @@ from devices.key_age import key_age
 from hygate import audit
 from hygate.alerts import close_alert, raise_alert
 from hygate.models import AuditEvent, Severity
+from sessions_app.payments import keyring
 
 KIND = "stripe_key_seen"
 ALERT = "key_age:stripe"
@@ -27,9 +28,8 @@ _lock = threading.Lock()
 
 def name() -> str:
     """The key's name in the log; empty where there is no key."""
-    if not settings.STRIPE_KEY:
-        return ""
-    return hmac.new(settings.SECRET_KEY.encode(), settings.STRIPE_KEY.encode(), hashlib.sha256).hexdigest()[:16]
+    key = keyring.in_force().key
+    return hmac.new(settings.SECRET_KEY.encode(), key.encode(), hashlib.sha256).hexdigest()[:16] if key else ""
 
 
 def seen() -> QuerySet[AuditEvent]:
@@ -70,7 +70,7 @@ def _tell(since: datetime, now: datetime) -> None:
         ALERT,
         kind="key_age",
         title=f"The Stripe key is {age.days} days old",
-        advice="Roll the key in Stripe's dashboard, set HYGATE_STRIPE_KEY to the new one, then restart Hygate.",
+        advice="Roll the key in Stripe's dashboard and save the new one under Settings, Stripe.",
         severity=Severity.ERROR if age.level == "stop" else Severity.WARNING,
         help_anchor="key-age",
     )

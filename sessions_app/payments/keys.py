@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from django.conf import settings
 
+from sessions_app.payments import keyring
 from sessions_app.payments.gateway import KeyRefused, PaymentError, Readable, RightMissing
 from sessions_app.payments.providers import gateway
 
@@ -29,6 +30,7 @@ PREFIXES = {
     "pk_live_": KeyKind.PUBLISHABLE,
     "pk_test_": KeyKind.PUBLISHABLE,
 }
+LIVES = (KeyKind.LIVE, KeyKind.RESTRICTED_LIVE)
 TESTS = (KeyKind.TEST, KeyKind.RESTRICTED_TEST)
 RESTRICTED = (KeyKind.RESTRICTED_LIVE, KeyKind.RESTRICTED_TEST)
 RIGHTS: dict[Readable, str] = {
@@ -61,35 +63,38 @@ def kind_of(key: str) -> KeyKind:
     return next((kind for prefix, kind in PREFIXES.items() if key.startswith(prefix)), KeyKind.UNKNOWN)
 
 
-def look() -> KeyVerdict:
-    """The key in force by its look alone: cheap enough for every page."""
-    kind = kind_of(settings.STRIPE_KEY)
+def look(key: str | None = None) -> KeyVerdict:
+    """``key``, or else the key in force, by its look alone: cheap enough for every page."""
+    kind = kind_of(keyring.in_force().key if key is None else key)
     if kind is KeyKind.NONE:
-        advice = "Set HYGATE_STRIPE_KEY to a restricted key (rk_live_…) from Stripe's dashboard."
+        advice = "Save a restricted key (rk_live_…) from Stripe's dashboard under Settings, Stripe."
         return KeyVerdict(False, kind, "No Stripe key", "Nothing can be bought.", advice, "stripe-no-key")
     if kind in (KeyKind.PUBLISHABLE, KeyKind.UNKNOWN):
-        said = f"HYGATE_STRIPE_KEY holds a {kind}; Hygate needs a secret or restricted one."
-        advice = "Set HYGATE_STRIPE_KEY to one that starts with rk_live_ or sk_live_."
+        said = f"It is a {kind}; Hygate needs a secret or restricted one."
+        advice = "Save one that starts with rk_live_ or sk_live_."
         return KeyVerdict(False, kind, "This is no secret key", said, advice, "stripe-key-kind")
     if kind in TESTS and not (settings.SIMULATED or settings.STRIPE_TEST_OK):
         said = "This is a real site with a test key: guests would pay with play money."
-        advice = "Set HYGATE_STRIPE_KEY to a live key, or HYGATE_STRIPE_TEST_OK=1 while you try things out."
+        advice = "Save a live key, or set HYGATE_STRIPE_TEST_OK=1 while you try things out."
         return KeyVerdict(False, kind, "A test key", said, advice, "stripe-test-key")
+    if kind in LIVES and settings.SIMULATED:
+        said = "This is a simulation: nothing here may move real money."
+        return KeyVerdict(False, kind, "A live key", said, "Use a key that starts with sk_test_.", "stripe-key-kind")
     money = "Guests pay with play money." if kind in TESTS else "Guests pay with real money."
     return KeyVerdict(True, kind, f"A {kind}", money)
 
 
-def check_key() -> KeyVerdict:
-    """Ask Stripe, by readings that change nothing, whether the key in force is taken and has its rights.
+def check_key(key: str | None = None) -> KeyVerdict:
+    """Ask Stripe, by readings that change nothing, whether ``key`` (or the key in force) is taken and has its rights.
 
     A reading proves the right to read. That a restricted key may also write is proven by the first sale only; a
     missing right is named then too, by the alert about the key.
     """
-    seen = look()
+    seen = look(key)
     if not seen.ok:
         return seen
     try:
-        missing = tuple(right for what, right in RIGHTS.items() if not _may_read(what))
+        missing = tuple(right for what, right in RIGHTS.items() if not _may_read(what, key or ""))
     except PaymentError as error:
         return _failed(seen.kind, error)
     if missing:
@@ -101,9 +106,9 @@ def check_key() -> KeyVerdict:
     return KeyVerdict(True, seen.kind, f"Stripe takes the {seen.kind}", f"{seen.sentence} {rights}".strip())
 
 
-def _may_read(what: Readable) -> bool:
+def _may_read(what: Readable, key: str) -> bool:
     try:
-        gateway().try_read(what)
+        gateway().try_read(what, key=key)
     except RightMissing:
         return False
     return True
@@ -112,7 +117,7 @@ def _may_read(what: Readable) -> bool:
 def _failed(kind: KeyKind, error: PaymentError) -> KeyVerdict:
     if isinstance(error, KeyRefused):
         said = "The key is wrong, was rolled or has been revoked."
-        advice = "Make a new restricted key in Stripe's dashboard and set HYGATE_STRIPE_KEY; then restart Hygate."
+        advice = "Make a new restricted key in Stripe's dashboard and save it under Settings, Stripe."
         return KeyVerdict(False, kind, "Stripe refuses the key", said, advice, "key-refused")
     said = "Stripe does not answer, so nothing is known about the key."
     advice = "Try again in a minute; if it stays so, look at this machine's network and at Stripe's status page."

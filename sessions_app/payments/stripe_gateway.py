@@ -13,6 +13,7 @@ from django.conf import settings
 
 from hygate import clock, clock_witness
 from sessions_app.payments import gateway as g
+from sessions_app.payments import keyring
 
 T = TypeVar("T")
 SIGNATURE_TOLERANCE_S = 300
@@ -53,20 +54,20 @@ class ForgedWebhook(Exception):
 def client() -> stripe.StripeClient:
     """One client per process, made anew when the key or the address changes."""
     global _client, _client_for, _http
-    wanted = (settings.STRIPE_KEY, settings.STRIPE_API_BASE)
+    wanted = (keyring.in_force().key, settings.STRIPE_API_BASE)
     with _lock:
         if _client is None or _client_for != wanted:
             if _http is not None:
                 _http.close()  # type: ignore[no-untyped-call]
-            _http = DatedClient(
-                timeout=(settings.NUMBERS.stripe_connect_s, settings.NUMBERS.stripe_timeout_s),
-            )
-            addresses: Any = {"api": settings.STRIPE_API_BASE} if settings.STRIPE_API_BASE else {}
-            _client = stripe.StripeClient(
-                settings.STRIPE_KEY, base_addresses=addresses, max_network_retries=0, http_client=_http
-            )
+            _client, _http = _client_with(wanted[0])
             _client_for = wanted
         return _client
+
+
+def _client_with(key: str) -> tuple[stripe.StripeClient, DatedClient]:
+    http = DatedClient(timeout=(settings.NUMBERS.stripe_connect_s, settings.NUMBERS.stripe_timeout_s))
+    addresses: Any = {"api": settings.STRIPE_API_BASE} if settings.STRIPE_API_BASE else {}
+    return stripe.StripeClient(key, base_addresses=addresses, max_network_retries=0, http_client=http), http
 
 
 def _named(work: Callable[[], T]) -> T:
@@ -152,8 +153,8 @@ class StripeGateway:
         found = _named(lambda: client().v1.events.list(params))
         return [one.to_dict() for one in reversed(found.data)]
 
-    def try_read(self, what: g.Readable) -> None:
-        v1 = client().v1
+    def try_read(self, what: g.Readable, *, key: str = "") -> None:
+        v1 = (_client_with(key)[0] if key else client()).v1
         lists: dict[g.Readable, Callable[[Any], Any]] = {
             "checkout_sessions": v1.checkout.sessions.list,
             "payment_intents": v1.payment_intents.list,
@@ -227,7 +228,8 @@ def verify_webhook(body: bytes, signature: str) -> dict[str, Any]:
     stamp = next((part[2:] for part in signature.split(",") if part.startswith("t=")), "")
     if not re.fullmatch("[0-9]{1,12}", stamp):
         raise ForgedWebhook("no time stamp")
-    if not any(_is_signed(body, signature, secret) for secret in settings.STRIPE_WEBHOOK_SECRETS):
+    ours = keyring.in_force().webhook_secrets
+    if not any(_is_signed(body, signature, secret) for secret in ours):
         raise ForgedWebhook("no secret of ours made this signature")
     off_s = int(stamp) - clock.now().timestamp()
     if abs(off_s) > SIGNATURE_TOLERANCE_S:

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 
 from hygate import clock
 from hygate.due import Claim, released, still_mine
 from sessions_app.models import Payment, StripeWatch
-from sessions_app.payments import alerts, comparing, inbox, key_seen, key_watch
+from sessions_app.payments import alerts, comparing, inbox, key_seen, key_watch, keyring
 from sessions_app.payments.budget import reserve_read
 from sessions_app.payments.gateway import KeyRefused, PaymentError, RequestRefused
 from sessions_app.payments.providers import gateway
@@ -50,7 +49,7 @@ def advance(claims: Sequence[Claim]) -> None:
 
 
 def _look(watch: StripeWatch, now: datetime) -> datetime:
-    if not settings.STRIPE_KEY:
+    if not keyring.in_force().key:
         return now + timedelta(seconds=EVENTS_EVERY_S)
     if watch.key_status or watch.events_due_at is None or watch.events_due_at <= now:
         follow_events(watch)

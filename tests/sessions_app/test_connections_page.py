@@ -147,5 +147,5 @@ def test_the_stripe_page_says_what_the_key_is_and_not_what_it_reads(world: World
 def test_the_dashboard_says_what_is_wrong_with_the_key(world: World, administrator: Client) -> None:
     world.settings.STRIPE_KEY = "pk_live_CANARY"
     page = unescape(administrator.get(url("overview")).content.decode())
-    assert "this is no secret key: Set HYGATE_STRIPE_KEY to one that starts with rk_live_ or sk_live_." in page
+    assert "this is no secret key: Save one that starts with rk_live_ or sk_live_." in page
     assert "CANARY" not in page

@@ -53,6 +53,7 @@ def test_a_real_site_refuses_a_test_key_unless_told(settings: Any) -> None:
     assert found(settings, f"rk_live_{CANARY}") == set()
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("key", [f"pk_live_{CANARY}", f"whsec_{CANARY}", CANARY])
 def test_a_real_site_refuses_what_is_no_secret_key(settings: Any, key: str) -> None:
     assert found(settings, key) == {"hygate.E007"}

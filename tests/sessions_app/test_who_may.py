@@ -162,6 +162,7 @@ TABLE: dict[str, Row] = {
     "dashboard:account_test": DO_ADMIN,
     "dashboard:stripe": READ_ADMIN,
     "dashboard:stripe_test": DO_ADMIN,
+    "dashboard:stripe_keys": FORM_ADMIN,
     "dashboard:settings": FORM_ADMIN,
     "dashboard:branding": FORM_ADMIN,
     "dashboard:branding_preview": Row("administrator", "login login 403 200", "login login 403 200"),
