@@ -47,7 +47,7 @@ class Desk(Phone):
 
     def login(self, email: str, password: str) -> None:
         self.open("/dashboard/")
-        self.fill("Email", email)
+        self.fill("E-mail address", email)
         self.fill("Password", password)
         self.tap("Log in")
 
