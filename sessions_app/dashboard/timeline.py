@@ -88,6 +88,7 @@ NOTES = {
     "checkout_opened": "the guest is on Stripe's page",
     "relay_off_confirmed": "the relay is proven off",
 }
+PROOFS = {"reading": "a reading shows the relay off", "timer": "off by the relay's own timer; no reading has shown it"}
 GUEST, STAFF = "smartphone", "user-cog"
 SETTLERS = {"webhook": "Stripe's webhook", "page": "the success page", "reconciler": "the reconciler"}
 A_ROUND = 3
@@ -179,6 +180,7 @@ def _detail(event: AuditEvent, who: str, currency: str, zone: ZoneInfo, names: d
     """What stands below the title: a note, who, why, then the numbers that the event brought."""
     data = event.data
     parts = [NOTES.get(event.kind, ""), _who(who, names), _why(str(data.get("reason") or "")), *_relay(data)]
+    parts.append(PROOFS.get(str(data.get("proof") or ""), ""))
     if (ends_at := parse_datetime(str(data.get("ends_at") or ""))) is not None:
         parts.append(f"until {ends_at.astimezone(zone):%H:%M:%S}")
     if event.kind.startswith(("problem_", "mail_", "receipt_")):

@@ -422,3 +422,9 @@ def test_login_page_leads_to_the_dashboard(site: Site) -> None:
     assert "Log in" in client.get("/account/login/").content.decode()
     answer = client.post("/account/login/", {"login": "operator@example.com", "password": PASSWORD})
     assert (answer.status_code, answer["Location"]) == (302, "/dashboard/")
+
+
+@pytest.mark.parametrize(("proof", "says"), [("reading", "a reading shows the relay off"), ("timer", "no reading has")])
+def test_the_timeline_says_what_shows_that_the_relay_is_off(site: Site, proof: str, says: str) -> None:
+    audit.write("session_completed", session=site.session.pk, proof=proof)
+    assert says in unescape(site.operator.get(site.url("session")).content.decode())
