@@ -50,7 +50,7 @@ def receive(event: dict[str, Any]) -> None:
             if order is None:
                 wake(row)
             elif order.status == PaymentStatus.PENDING and order.checkout_id is not None:
-                settling.look_now(order, by=order.settled_by or "webhook")
+                settling.look_now(order, by="webhook")
 
     try:
         made_again(transact)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Case, F, Value, When
 
 from hygate import audit, clock
 from hygate.due import wake
@@ -35,8 +36,14 @@ def nudge(session: DeviceSession) -> None:
 
 def look_now(payment: Payment, *, by: str) -> None:
     """Have the money worker read a pending order. However many ask at once, one reading answers all of them: the row
-    has one holder, and whoever asks while that one reads is answered by the next."""
-    Payment.objects.filter(pk=payment.pk, status=PaymentStatus.PENDING).update(due_at=clock.now(), settled_by=by)
+    has one holder, and whoever asks while that one reads is answered by the next.
+
+    That the guest has come back ("page") is remembered before all else: the page says so, and asks more often.
+    """
+    first = Case(When(settled_by="", then=Value(by)), default=F("settled_by"))
+    Payment.objects.filter(pk=payment.pk, status=PaymentStatus.PENDING).update(
+        due_at=clock.now(), settled_by=by if by == "page" else first
+    )
     wake(payment)
 
 

@@ -14,6 +14,7 @@ from django.test import Client
 
 from hygate import clock
 from sessions_app.models import WebhookEvent
+from sessions_app.payments import settling
 from sessions_app.payments.inbox import SOON_S
 from sessions_app.states import PaymentStatus, State
 from tests.world import World, kinds_of
@@ -94,6 +95,16 @@ def test_the_events_of_one_purchase_have_stripe_read_once(world: World) -> None:
     world.go(SOON_S)
     assert reads_of(world) == read_before + 1
     assert set(WebhookEvent.objects.values_list("effect", flat=True)) == {"read since"}
+
+
+def test_an_event_does_not_hide_that_the_guest_has_come_back(world: World) -> None:
+    """The page of more time tells by it whether the payment is being looked up, and asks more often meanwhile."""
+    order = world.buy().payments.get()
+    settling.look_now(order, by="webhook")
+    settling.look_now(order, by="page")
+    settling.look_now(order, by="webhook")
+    order.refresh_from_db()
+    assert order.settled_by == "page"
 
 
 def test_an_event_after_the_last_reading_has_stripe_read_again(world: World) -> None:
