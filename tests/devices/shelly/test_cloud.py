@@ -97,7 +97,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def cloud(server: Server) -> ShellyCloud:
-    return ShellyCloud(server.url, KEY, command_timeout_s=1, read_timeout_s=1)
+    return ShellyCloud(server.url, KEY, command_timeout_s=3, read_timeout_s=3)
 
 
 @pytest.fixture
