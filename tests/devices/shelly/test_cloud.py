@@ -97,7 +97,12 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def cloud(server: Server) -> ShellyCloud:
-    return ShellyCloud(server.url, KEY, command_timeout_s=3, read_timeout_s=3)
+    return ShellyCloud(server.url, KEY, command_timeout_s=5, read_timeout_s=5)
+
+
+@pytest.fixture
+def impatient(server: Server) -> ShellyCloud:
+    return ShellyCloud(server.url, KEY, command_timeout_s=1, read_timeout_s=1)
 
 
 @pytest.fixture
@@ -324,11 +329,11 @@ def test_the_same_failure_of_a_read_moved_nothing(server: Server, cloud: ShellyC
         assert caught.value.acted == "no"
 
 
-def test_silence_ends_with_the_time_out_and_the_relay_is_unknown(server: Server, cloud: ShellyCloud) -> None:
+def test_silence_ends_with_the_time_out_and_the_relay_is_unknown(server: Server, impatient: ShellyCloud) -> None:
     server.answer = lambda _handler: time.sleep(2)
     started = time.monotonic()
     with pytest.raises(errors.TimedOut) as caught:
-        off(cloud)
+        off(impatient)
     assert 0.9 < time.monotonic() - started < 1.5
     assert caught.value.acted == "unknown"
 
@@ -346,11 +351,11 @@ def drip(handler: BaseHTTPRequestHandler, opening: bytes) -> None:
     [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n{"],
     ids=["header", "body"],
 )
-def test_a_byte_at_a_time_does_not_outlive_the_time_out(server: Server, cloud: ShellyCloud, opening: bytes) -> None:
+def test_a_byte_at_a_time_does_not_outlive_the_time_out(server: Server, impatient: ShellyCloud, opening: bytes) -> None:
     server.answer = lambda handler: drip(handler, opening)
     started = time.monotonic()
     with pytest.raises(errors.TimedOut):
-        off(cloud)
+        off(impatient)
     assert time.monotonic() - started < 1.5
 
 
