@@ -23,13 +23,17 @@ Value = str | int | datetime
 
 @dataclass(frozen=True)
 class _Compiled:
-    """``places``: which parameter of the SQL is which of the caller's values."""
+    """``places``: which parameter of the SQL is which of the caller's values.
+
+    ``converters``: what makes Python of which column; finding them out takes as long as the rest of a wide query.
+    """
 
     queryset: QuerySet[Any, Any]
     compiler: SQLCompiler
     sql: str
     parameters: Sequence[Any]
     places: Mapping[int, str]
+    converters: Mapping[int, Any]
 
 
 class Prepared(Generic[Row]):
@@ -65,7 +69,8 @@ class Prepared(Generic[Row]):
         names = {_as_stored(stand_in): name for name, stand_in in stand_ins.items()}
         places = {place: names[one] for place, one in enumerate(parameters) if one in names}
         assert set(places.values()) == set(self._kinds), f"not in the query: {set(self._kinds) - set(places.values())}"
-        return _Compiled(queryset, compiler, sql, parameters, places)
+        converters = compiler.get_converters([column for column, *_ in compiler.select[: compiler.col_count]])
+        return _Compiled(queryset, compiler, sql, parameters, places, converters)
 
 
 def _asking(compiled: _Compiled, parameters: Sequence[Any]) -> SQLCompiler:
@@ -73,6 +78,7 @@ def _asking(compiled: _Compiled, parameters: Sequence[Any]) -> SQLCompiler:
     compiler = copy.copy(compiled.compiler)
     compiler.connection = connection
     vars(compiler)["as_sql"] = lambda *_, **__: (compiled.sql, parameters)
+    vars(compiler)["get_converters"] = lambda _columns: compiled.converters
     return compiler
 
 

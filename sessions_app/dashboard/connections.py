@@ -76,7 +76,7 @@ def stripe(request: HttpRequest) -> HttpResponse:
 @administrator_only
 def stripe_keys(request: HttpRequest) -> HttpResponse:
     """A key goes in force once Stripe has taken it: a wrong one would close sales."""
-    form = StripeForm(request.POST or None, saved=bool(keyring.saved().key or keyring.saved().webhook_secrets))
+    form = StripeForm(request.POST or None, saved=keyring.saved().is_any)
     if form.is_valid():
         back, typed = reverse("dashboard:stripe"), form.cleaned_data
         if typed.get("take_back"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -158,8 +159,8 @@ class Gateway(Protocol):
 
     def events_after(self, cursor: str) -> list[dict[str, Any]]: ...
 
-    def try_read(self, what: Readable, *, key: str = "") -> None:
-        """Read one object of a kind and forget it; raises ``RightMissing`` when the key may not.
+    def unreadable(self, kinds: Iterable[Readable], *, key: str = "") -> tuple[Readable, ...]:
+        """Read one object of each kind and forget it; answers the kinds for which the key has no right.
 
         ``key``: one that is only tried; empty: the key in force.
         """

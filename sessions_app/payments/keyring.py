@@ -30,6 +30,10 @@ class Keys:
     webhook_secrets: tuple[str, ...] = field(repr=False)
 
     @property
+    def is_any(self) -> bool:
+        return bool(self.key or self.webhook_secrets)
+
+    @property
     def is_live(self) -> bool:
         return "_live_" in self.key
 
@@ -85,9 +89,10 @@ def _look_at_stripe() -> None:
 
 def _saved() -> Keys:
     global _read
-    if _read is None or time.monotonic() - _read[0] > FRESH_S:
-        _read = (time.monotonic(), _opened(StripeKeys.objects.filter(pk=1).first()))
-    return _read[1]
+    known = _read  # another thread may forget it meanwhile
+    if known is None or time.monotonic() - known[0] > FRESH_S:
+        _read = known = (time.monotonic(), _opened(StripeKeys.objects.filter(pk=1).first()))
+    return known[1]
 
 
 def _opened(row: StripeKeys | None) -> Keys:

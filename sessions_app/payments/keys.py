@@ -8,7 +8,7 @@ from enum import StrEnum
 from django.conf import settings
 
 from sessions_app.payments import keyring
-from sessions_app.payments.gateway import KeyRefused, PaymentError, Readable, RightMissing
+from sessions_app.payments.gateway import KeyRefused, PaymentError, Readable
 from sessions_app.payments.providers import gateway
 
 
@@ -94,7 +94,7 @@ def check_key(key: str | None = None) -> KeyVerdict:
     if not seen.ok:
         return seen
     try:
-        missing = tuple(right for what, right in RIGHTS.items() if not _may_read(what, key or ""))
+        missing = tuple(RIGHTS[kind] for kind in gateway().unreadable(RIGHTS, key=key or ""))
     except PaymentError as error:
         return _failed(seen.kind, error)
     if missing:
@@ -104,14 +104,6 @@ def check_key(key: str | None = None) -> KeyVerdict:
     restricted = seen.kind in RESTRICTED
     rights = "It can read all that Hygate needs; that it may write shows at the first sale." if restricted else ""
     return KeyVerdict(True, seen.kind, f"Stripe takes the {seen.kind}", f"{seen.sentence} {rights}".strip())
-
-
-def _may_read(what: Readable, key: str) -> bool:
-    try:
-        gateway().try_read(what, key=key)
-    except RightMissing:
-        return False
-    return True
 
 
 def _failed(kind: KeyKind, error: PaymentError) -> KeyVerdict:

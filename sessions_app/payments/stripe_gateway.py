@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import stripe
@@ -153,16 +154,32 @@ class StripeGateway:
         found = _named(lambda: client().v1.events.list(params))
         return [one.to_dict() for one in reversed(found.data)]
 
-    def try_read(self, what: g.Readable, *, key: str = "") -> None:
-        v1 = (_client_with(key)[0] if key else client()).v1
-        lists: dict[g.Readable, Callable[[Any], Any]] = {
-            "checkout_sessions": v1.checkout.sessions.list,
-            "payment_intents": v1.payment_intents.list,
-            "refunds": v1.refunds.list,
-            "events": v1.events.list,
-            "disputes": v1.disputes.list,
-        }
-        _named(lambda: lists[what]({"limit": 1}))
+    def unreadable(self, kinds: Iterable[g.Readable], *, key: str = "") -> tuple[g.Readable, ...]:
+        if not key:
+            return _unreadable(client(), kinds)
+        tried, http = _client_with(key)
+        try:
+            return _unreadable(tried, kinds)
+        finally:
+            http.close()  # type: ignore[no-untyped-call]
+
+
+def _unreadable(asked: stripe.StripeClient, kinds: Iterable[g.Readable]) -> tuple[g.Readable, ...]:
+    v1 = asked.v1
+    lists: dict[g.Readable, Callable[[Any], Any]] = {
+        "checkout_sessions": v1.checkout.sessions.list,
+        "payment_intents": v1.payment_intents.list,
+        "refunds": v1.refunds.list,
+        "events": v1.events.list,
+        "disputes": v1.disputes.list,
+    }
+    refused = []
+    for kind in kinds:
+        try:
+            _named(partial(lists[kind], {"limit": 1}))
+        except g.RightMissing:
+            refused.append(kind)
+    return tuple(refused)
 
 
 def _metadata(thing: Any, name: str) -> str:
