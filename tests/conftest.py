@@ -61,6 +61,26 @@ def _no_keys_of_another_test() -> Iterator[None]:
         keyring.forget()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _static_files_are_found_once() -> Iterator[None]:
+    """Each test client sets the middleware up anew, and finding the static files took most of what a page takes."""
+    from django.conf import settings
+
+    from hygate.statics import Statics
+
+    find, found = Statics.add_files_from_finders, {}
+
+    def found_before(statics: Statics) -> None:
+        if settings.VAR_DIR not in found:
+            find(statics)
+            found[settings.VAR_DIR] = dict(statics.files)
+        statics.files.update(found[settings.VAR_DIR])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Statics, "add_files_from_finders", found_before)
+        yield
+
+
 # -- a test that was left out has to be on the list of those that may be
 
 
