@@ -206,18 +206,20 @@ CONTENT_SECURITY_POLICY: dict[str, Any] = {
 
 # -- the database: SQLite carries the small site, PostgreSQL the rest; both run the same code
 DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{VAR_DIR / 'hygate.sqlite3'}")
-DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=60)}
+DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL)}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
     }
-    DATABASES["default"]["CONN_MAX_AGE"] = None
     # a file, as in service: an SQLite in memory locks differently, and the concurrency tests would test nothing
     DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}
 else:
+    DATABASES["default"]["ENGINE"] = "hygate.postgresql"
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+# a connection stays as long as its thread: on PostgreSQL a new one costs as much as a page's queries together
+DATABASES["default"]["CONN_MAX_AGE"] = None
 
 # -- the cache counts login attempts for all web processes: a table, so that no site needs another service for it
 CACHES = {

@@ -18,20 +18,24 @@ from hygate.due.row import released
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to move one row until the lease ends; the token is what a write must match."""
+    """The right to move one row until the lease ends; the token is what a write must match.
+
+    ``errors``: how many exceptions nobody foresaw the row had raised in a row when it was claimed.
+    """
 
     label: str
     pk: int
     token: uuid.UUID
     due_at: datetime
+    errors: int = 0
 
     def as_json(self) -> list[Any]:
-        return [self.pk, str(self.token), self.due_at.timestamp()]
+        return [self.pk, str(self.token), self.due_at.timestamp(), self.errors]
 
     @classmethod
     def from_json(cls, label: str, parts: Sequence[Any]) -> Claim:
-        pk, token, stamp = parts
-        return cls(label, int(pk), uuid.UUID(token), datetime.fromtimestamp(stamp, UTC))
+        pk, token, stamp, errors = parts
+        return cls(label, int(pk), uuid.UUID(token), datetime.fromtimestamp(stamp, UTC), int(errors))
 
 
 def _claimable(horizon: datetime, now: datetime) -> Q:
@@ -51,15 +55,15 @@ def claim(handler: Handler, *, limit: int, ahead_s: float = 0, pks: Iterable[int
     rows = rows.order_by("due_at")
     if not rows.exists():
         return []
-    token = uuid.uuid4()
+    token, columns = uuid.uuid4(), ("pk", "due_at", "unexpected_errors")
     with transaction.atomic():
-        chosen = list(rows.select_for_update(skip_locked=True).values_list("pk", "due_at")[:limit])
-        taken = handler.model._default_manager.filter(wanted, pk__in=[pk for pk, _ in chosen]).update(
+        chosen = list(rows.select_for_update(skip_locked=True).values_list(*columns)[:limit])
+        taken = handler.model._default_manager.filter(wanted, pk__in=[pk for pk, *_ in chosen]).update(
             claim_token=token, claimed_until=now + clock.seconds(handler.lease_s() + ahead_s)
         )
     if taken != len(chosen):
-        chosen = list(handler.model._default_manager.filter(claim_token=token).values_list("pk", "due_at"))
-    return [Claim(handler.label, pk, token, due_at or now) for pk, due_at in chosen]
+        chosen = list(handler.model._default_manager.filter(claim_token=token).values_list(*columns))
+    return [Claim(handler.label, pk, token, due_at or now, errors) for pk, due_at, errors in chosen]
 
 
 def is_claimable(handler: Handler, pks: Iterable[int]) -> bool:

@@ -95,8 +95,8 @@ def _key(handler: Handler, pk: int) -> str:
 
 def _note_recovered(handler: Handler, claims: Sequence[Claim]) -> None:
     """A row that went through has healed: only errors in a row count."""
-    rows = handler.model._default_manager.filter(pk__in=[one.pk for one in claims], unexpected_errors__gt=0)
-    for pk, errors in list(rows.values_list("pk", "unexpected_errors")):
-        handler.model._default_manager.filter(pk=pk).update(unexpected_errors=0)
-        if errors >= POISON_AFTER:
-            alerts.close_alert(_key(handler, pk))
+    for one in claims:
+        if one.errors:
+            handler.model._default_manager.filter(pk=one.pk).update(unexpected_errors=0)
+        if one.errors >= POISON_AFTER:
+            alerts.close_alert(_key(handler, one.pk))
