@@ -81,7 +81,7 @@ def _read(payment: Payment) -> None:
         if later is not None:
             _mine(payment).update(**released(later))
             return
-    settling.settle(payment.pk, by=payment.settled_by or "reconciler")
+    settling.settle(payment, by=payment.settled_by or "reconciler")
 
 
 def _expire(payment: Payment) -> None:
@@ -89,7 +89,7 @@ def _expire(payment: Payment) -> None:
     assert payment.checkout_id is not None
     asked_at = clock.now()
     expired = gateway().expire_checkout(payment.checkout_id, key=f"order:{payment.ref}:expire:{payment.key_number}")
-    settling.apply(payment.pk, expired, by="reconciler", asked_at=asked_at)
+    settling.apply(payment, expired, by="reconciler", asked_at=asked_at)
 
 
 def _capture(payment: Payment) -> None:
@@ -155,7 +155,7 @@ def _voided(payment: Payment, intent: Intent) -> None:
 def _read_again(payment: Payment) -> None:
     """Stripe says that the object is in another state than we thought: look, and write what is true."""
     if payment.status == PaymentStatus.PENDING or payment.intent_id is None:
-        settling.settle(payment.pk, by="reconciler")
+        settling.settle(payment, by="reconciler")
         return
     intent = gateway().read_intent(payment.intent_id)
     if intent.status == "succeeded":

@@ -119,7 +119,7 @@ def _follow(event: WebhookEvent) -> str:
         return "nothing to do"
     if payment.checked_at is not None and payment.checked_at >= event.received_at:
         return "read since"
-    said = settling.settle(payment.pk, by="webhook")
+    said = settling.settle(payment, by="webhook")
     return said.value if said else "no checkout yet"
 
 

@@ -47,30 +47,30 @@ def look_now(payment: Payment, *, by: str) -> None:
     wake(payment)
 
 
-def settle(payment_id: int, *, by: str) -> Verdict | None:
+def settle(order: Payment, *, by: str) -> Verdict | None:
     """Read the order's Checkout Session and act on it; answers the verdict, null when there is none to read.
 
-    Raises the gateway's named errors; nothing has changed then.
+    Of ``order`` only what never changes again is used. Raises the gateway's named errors; nothing has changed then.
     """
-    payment = Payment.objects.get(pk=payment_id)
-    if payment.checkout_id is None:
+    if order.checkout_id is None:
         return None
     asked_at = clock.now()
-    return apply(payment_id, gateway().read_checkout(payment.checkout_id), by=by, asked_at=asked_at)
+    return apply(order, gateway().read_checkout(order.checkout_id), by=by, asked_at=asked_at)
 
 
-def apply(payment_id: int, checkout: Checkout, *, by: str, asked_at: datetime) -> Verdict:
+def apply(order: Payment, checkout: Checkout, *, by: str, asked_at: datetime) -> Verdict:
     """Write what a reading of Stripe means for the order and its session, in one transaction.
 
     Who asked for a look after ``asked_at`` still gets it: a reading that was under way then may have missed the news.
     """
     now = clock.now()
     with transaction.atomic():
-        session_id = Payment.objects.values_list("session_id", flat=True).get(pk=payment_id)
         session = (
-            DeviceSession.objects.select_for_update(of=("self",)).select_related("device__location").get(pk=session_id)
+            DeviceSession.objects.select_for_update(of=("self",))
+            .select_related("device__location")
+            .get(pk=order.session_id)
         )
-        payment = Payment.objects.select_for_update().get(pk=payment_id)
+        payment = Payment.objects.select_for_update().get(pk=order.pk)
         said = verdict(payment, checkout)
         Payment.objects.filter(pk=payment.pk).update(checked_at=asked_at, last_error="")
         if payment.status == PaymentStatus.PENDING:

@@ -50,7 +50,7 @@ def test_webhook_page_and_reconciler_in_the_same_moment_make_one_start(world: Wo
     session = world.buy()
     payment = session.payments.get()
     sources = ["webhook", *["page"] * 5, "reconciler"]
-    results = at_once(len(sources), lambda index: settling.settle(payment.pk, by=sources[index]))
+    results = at_once(len(sources), lambda index: settling.settle(payment, by=sources[index]))
     assert not [one for one in results if isinstance(one, Exception)]
     assert kinds_of(session).count("session_grace") == 1
     world.go(40)

@@ -107,7 +107,7 @@ def test_a_hold_that_the_bank_s_news_calls_gone_while_power_is_on_is_told_to_a_p
     world.fault(world.stripe_server, on="payment_intents.capture", do="drop", times=3)
     session = running(world)
     world.ctl(world.stripe_server, "POST", f"/_ctl/payment_intents/{intent_of(world)}/cancel")
-    settling.settle(session.payments.get().pk, by="webhook")
+    settling.settle(session.payments.get(), by="webhook")
     world.go(60)
     session.refresh_from_db()
     assert (session.state, session.reason) == (State.CANCELLED, Reason.PAYMENT_FAILED)
