@@ -50,7 +50,6 @@ __all__ = [
     "Window",
     "can_carry",
     "headroom",
-    "most_generous",
     "overload",
     "promised_w",
     "surplus_w",
@@ -120,6 +119,16 @@ class Overload:
     def is_trouble(self) -> bool:
         return self.total_w > 0 or any(watts > 0 for watts in self.phases_w)
 
+    @property
+    def reason(self) -> str:
+        """What is wrong, in words; empty where nothing is."""
+        if not self.is_trouble:
+            return self.sentence
+        worst = max(self.phases_w, default=0)
+        if self.total_w >= worst or len(self.phases_w) == 1:
+            return f"The site is {max(self.total_w, worst)} W above what it may draw."
+        return f"L{self.phases_w.index(worst) + 1} is {worst} W above what its fuse may carry."
+
 
 # -- the question
 
@@ -174,15 +183,6 @@ def can_carry(
             left = room.phases_w[number]
             return Answer(False, No.TOO_LITTLE, f"It needs {share:.0f} W on L{number + 1}; that has {left} W left.")
     return Answer(True)
-
-
-def most_generous(rooms: Iterable[Headroom]) -> Headroom:
-    """Of several policies' headrooms (a night tariff, or else the sun) the one that gives most; all "no": the first."""
-    known = list(rooms)
-    given = [room for room in known if room.no is None]
-    if given:
-        return max(given, key=lambda room: room.total_w)
-    return known[0] if known else Headroom(no=No.NOT_CONFIGURED, sentence="No policy is set for this location.")
 
 
 def overload(

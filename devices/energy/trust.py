@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -80,9 +80,12 @@ def impossible(reading: Reading, limits: Limits) -> Refusal | None:
     return None
 
 
-def missing_or_old(reading: Reading, needed: Iterable[Field], limits: Limits, now: datetime) -> Refusal | None:
-    """The first thing that is wrong with the ``needed`` fields."""
-    for name in needed:
+def missing_or_old(reading: Reading, needed: Collection[Field], limits: Limits, now: datetime) -> Refusal | None:
+    """The first thing that is wrong with the ``needed`` fields, in the order of their names: two processes that look at
+    the same reading say the same."""
+    for name in Field:
+        if name not in needed:
+            continue
         wrong = _missing_or_old(reading, name, limits, now)
         if wrong is not None:
             return wrong

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,16 +10,17 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from devices.energy import proof, rule, site
+from devices.energy import headroom, proof, rule, site
 from devices.energy.flows import flows_of
 from devices.energy.models import EnergySource, LatestReading, Sign, SitePower, SourceStatus
 from devices.energy.reading import Measured, Reading
+from devices.energy.refusals import Moment
 from devices.energy.site import OpenPromise
-from devices.models import Location
+from devices.models import Device, Location
 from hygate import clock
 from hygate.roles import staff_only
 from sessions_app.dashboard import energy_chart, frame
-from sessions_app.dashboard.spelling import natural
+from sessions_app.dashboard.spelling import in_watts, natural
 
 HERE = "energy"
 STATUS_TONES = {
@@ -74,13 +74,24 @@ class Standing:
 
 @dataclass(frozen=True)
 class Line:
-    """A promise: whose, how much, since when; ``place`` in the queue where it waits."""
+    """A promise: whose, how much, since when; ``place`` in the queue where it waits; ``why`` it does not run."""
 
     device: str
     session: int
     watts: str
     since: datetime
     place: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A device that is not sold now, though the site has power to give: it is not enough for this one."""
+
+    device: str
+    pk: int
+    watts: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,7 @@ class Card:
     promised_w: str
     waiting: tuple[Line, ...]
     paused: tuple[Line, ...]
+    refused: tuple[Refused, ...]
 
 
 @require_safe
@@ -140,30 +152,49 @@ def _places() -> list[Location]:
 
 
 def _card(place: Location, now: datetime) -> Card:
-    power = site.power_of(place.pk)
+    apart = site.apart_at(place.pk)
     promises = site.open_promises(place.pk)
-    used, reading = site.best_source(place.pk, now)
+    here = site.here(place.pk, now, apart)
+    moment = Moment(here, promises, now, apart) if here is not None else None
+    used, reading = (here.source, here.reading) if here is not None else site.best_source(place.pk, now)
     waiting = sorted((one for one in promises if one.waiting_since is not None), key=site.rank)
     held = [one for one in promises if one.waiting_since is None]
     return Card(
         location=place,
         flows=shown(reading),
-        room=_room(power, promises, now),
+        room=_room(moment),
         sources=tuple(standing(one, used) for one in EnergySource.objects.filter(location=place.pk)),
         promised=tuple(_line(one, one.made_at) for one in held),
-        promised_w=watts(sum(one.watts for one in held)),
-        waiting=tuple(_line(one, one.waiting_since or now, number) for number, one in enumerate(waiting, 1)),
-        paused=tuple(_line(one, one.paused_at) for one in held if one.paused_at is not None),
+        promised_w=in_watts(sum(one.watts for one in held)),
+        waiting=tuple(_waits(one, moment, number) for number, one in enumerate(waiting, 1)),
+        paused=tuple(_stands_still(one, moment) for one in held if one.paused_at is not None),
+        refused=_refused(place, moment),
     )
 
 
-def _line(promise: OpenPromise, since: datetime, place: int = 0) -> Line:
-    return Line(promise.device_name, promise.session, watts(promise.watts), since, place)
+def _line(promise: OpenPromise, since: datetime, place: int = 0, why: str = "") -> Line:
+    return Line(promise.device_name, promise.session, in_watts(promise.watts), since, place, why)
 
 
-def watts(value: float) -> str:
-    """``11,340 W``; the sign is told in words beside it."""
-    return f"{round(abs(value)):,} W"
+def _waits(promise: OpenPromise, moment: Moment | None, place: int) -> Line:
+    why = moment.of_waiting(promise) if moment is not None else headroom.NOTHING_SET
+    return _line(promise, promise.waiting_since or promise.made_at, place, why)
+
+
+def _stands_still(promise: OpenPromise, moment: Moment | None) -> Line:
+    why = moment.of_paused(promise) if moment is not None else headroom.NOTHING_SET
+    return _line(promise, promise.paused_at or promise.made_at, why=why)
+
+
+def _refused(place: Location, moment: Moment | None) -> tuple[Refused, ...]:
+    """Nobody where there is no power at all: then the headroom says why, once for all."""
+    room = moment.headroom() if moment is not None else None
+    if moment is None or room is None or room.no is not None:
+        return ()
+    taken = {one.device_id for one in moment.promises}
+    free = Device.objects.filter(location=place, active=True, rated_w__gt=place.high_power_w).exclude(pk__in=taken)
+    asked = ((one, moment.of_sale(one, room)) for one in sorted(free, key=lambda one: natural(one.name)))
+    return tuple(Refused(one.name, one.pk, in_watts(one.rated_w or 0), why) for one, why in asked if why)
 
 
 def shown(reading: Reading) -> tuple[Flow, ...]:
@@ -182,19 +213,19 @@ def _flow(name: str, icon: str, measured: Measured | None, ways: tuple[str, str]
     if measured is None:
         return Flow(name, icon, note or "–", "" if note else "not told")
     way = "" if abs(measured.value) < IDLE_W else ways[measured.value < 0]
-    return Flow(name, icon, watts(measured.value), ", ".join(filter(None, (way, note))), measured.at)
+    return Flow(name, icon, in_watts(measured.value), ", ".join(filter(None, (way, note))), measured.at)
 
 
-def _room(power: SitePower | None, promises: Sequence[OpenPromise], now: datetime) -> Room:
-    if power is None:
+def _room(moment: Moment | None) -> Room:
+    if moment is None:
         said = "No limits are set for this location. An administrator sets them under Settings → Energy."
         return Room("stop", "None", said, "power_not_configured")
-    found = site.site_of(power, now).headroom(site.reservations(promises, now), now)
+    found = moment.headroom()
     if found.no is not None:
         return Room("stop", "None", found.sentence, why_of(found.no))
     names = ("L1", "L2", "L3") if len(found.phases_w) > 1 else ("L1",)
-    phases = tuple((name, watts(have)) for name, have in zip(names, found.phases_w, strict=False))
-    return Room("ok" if found.total_w else "hold", watts(found.total_w), "", "", phases)
+    phases = tuple((name, in_watts(have)) for name, have in zip(names, found.phases_w, strict=False))
+    return Room("ok" if found.total_w else "hold", in_watts(found.total_w), moment.overload(), "", phases)
 
 
 def why_of(no: rule.No) -> str:

@@ -17,11 +17,18 @@ def amount(minor: int | None, currency: str) -> str:
 
 
 def length(seconds: int | None) -> str:
-    return "" if seconds is None else words.span(seconds)
+    """As guests read it; an odd length from an hour on, which no plan has, counts its hours: 2 h 47 min 49 s."""
+    if seconds is None:
+        return ""
+    if seconds < 3600 or not seconds % 60:
+        return words.span(seconds)
+    minutes, second = divmod(seconds, 60)
+    return f"{minutes // 60} h {minutes % 60} min {second} s".replace(" ", words.NBSP)
 
 
-def in_watts(value: int) -> str:
-    return f"{words.number(value)}{words.NBSP}W"
+def in_watts(value: float) -> str:
+    """``11,340 W``, on every page; the sign, where there is one, is told in words beside it."""
+    return f"{round(abs(value)):,}{words.NBSP}W"
 
 
 def age(seconds: float) -> str:

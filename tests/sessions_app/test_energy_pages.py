@@ -89,8 +89,28 @@ def test_flows_headroom_and_promises_are_shown(place: Location) -> None:
     Promise.objects.create(device=device, session=1, watts=6000)
     Promise.objects.create(device=device, session=2, watts=4000, waiting_since=now - timedelta(minutes=5))
     html = page("energy", role=Role.OPERATOR)
-    assert "exporting" in html and "1,200 W" in html
-    assert "6,000 W" in html and "Waits for power" in html and "in line" in html
+    assert "exporting" in html and "1,200\u00a0W" in html
+    assert "6,000\u00a0W" in html and "Waits for power" in html and "in line" in html
+
+
+def test_what_is_refused_and_what_waits_says_why(place: Location) -> None:
+    """9 kW are free: enough to promise something, too little for the car and for the oven that waits."""
+    now = clock.now()
+    source = source_of(place, sign=Sign.PROVEN, status="ok")
+    SitePower.objects.create(location=place, grid_import_w=10_000, phases=1, margin_w=0)
+    told = {Field.GRID_IMPORT: 1000, Field.ON_GRID: 1, Field.RUNNING: 1}
+    reading = Reading({name: Measured(value, now) for name, value in told.items()})
+    LatestReading.objects.create(source=source, fields=site.stored(reading), at=now)
+    account = ShellyAccount.objects.create(name="a", server_url="http://127.0.0.1:9", auth_key="k")
+    made = {"location": place, "account": account}
+    Device.objects.create(**made, shelly_id="a", name="Car", rated_w=11_000)
+    oven = Device.objects.create(**made, shelly_id="b", name="Oven", rated_w=9500)
+    Device.objects.create(**made, shelly_id="c", name="Lamp", rated_w=100)
+    Promise.objects.create(device=oven, session=1, watts=9500, waiting_since=now)
+    html = page("energy", role=Role.OPERATOR)
+    assert "It needs 11000 W; the site can give 0 W now." in html
+    assert "It needs 9500 W; the site can give 9000 W now." in html
+    assert "Lamp" not in html
 
 
 def test_a_refusal_is_said_with_the_way_to_its_row(place: Location) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import struct
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,11 +15,8 @@ import pytest
 
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.sigenergy import SigenergySimulator, build
+from tests.devices.energy.captured import SIGENERGY, needs_sigenergy
 
-PAYLOADS = Path(
-    os.environ.get("HYGATE_PAYLOADS", Path(__file__).resolve().parents[2] / ".." / "shared" / "fixtures" / "sigenergy")
-)
-needs_payloads = pytest.mark.skipif(not PAYLOADS.is_dir(), reason="the shared Sigenergy payloads are not here")
 MBPOLL = shutil.which("mbpoll")
 PLANT, INVERTER = 247, 1
 
@@ -98,18 +93,18 @@ def test_both_read_functions_answer_for_both_ranges(bench: Bench) -> None:
         assert bench.read(address, 2, fc=3) == bench.read(address, 2, fc=4)
 
 
-@needs_payloads
+@needs_sigenergy
 def test_blocks_that_a_real_plant_accepted_are_accepted(bench: Bench) -> None:
-    for block in json.loads((PAYLOADS / "modbus_block_reads_observed.json").read_text())["accepted"]:
+    for block in json.loads((SIGENERGY / "modbus_block_reads_observed.json").read_text())["accepted"]:
         unit = INVERTER if block["unit"] == "inverter" else block["unit"]
         words = bench.read(block["address"], block["count"], unit=unit, fc=block["fc"])
         assert len(words) == block["count"], block
 
 
-@needs_payloads
+@needs_sigenergy
 @pytest.mark.parametrize("group", ["plant_input", "plant_holding"])
 def test_every_register_of_the_vendors_list_is_there(bench: Bench, group: str) -> None:
-    for register in json.loads((PAYLOADS / "modbus_register_map.json").read_text())[group]["registers"]:
+    for register in json.loads((SIGENERGY / "modbus_register_map.json").read_text())[group]["registers"]:
         expected = 1 if register["type"] == "reserved" else register["count"]
         assert len(bench.read(register["address"], register["count"])) == expected, register
 

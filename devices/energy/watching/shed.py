@@ -110,22 +110,21 @@ def _shed(seen: _Look, trouble: Overload) -> None:
     is_news = choice.why in NOTHING_HELPS and not _told_lately(power, choice.why, now)
     if stored == power.passes and power.calm_since is None and not is_news:
         return
-    reason = f"The site is {max(trouble.total_w, *trouble.phases_w)} W above what it may draw."
     with transaction.atomic():
         SitePower.objects.filter(pk=power.pk).update(passes=stored, calm_since=None)
         if is_news:
-            _nothing_helps(power, choice.why, reason)
+            _nothing_helps(power, choice.why, trouble.reason)
     # each on its own, and after the site's row was let go: a pause locks its session first of all
     for one in seen.named(choice.devices):
         with transaction.atomic():
-            outcomes.publish(PowerOrder(one.device_id, "pause", reason, now))
+            outcomes.publish(PowerOrder(one.device_id, "pause", trouble.reason, now))
 
 
 def _give_back(seen: _Look, here: site.Site) -> None:
     if not seen.paused:
         return
     room = here.headroom(site.reservations(seen.served, seen.now), seen.now)
-    paused = [_paused(one) for one in seen.paused]
+    paused = [paused_of(one) for one in seen.paused]
     choice = shedding.choose_to_resume(paused, room, seen.now, rules(seen.power), seen.power.calm_since)
     if choice.why != Why.CHOSEN:
         return
@@ -167,7 +166,7 @@ def _candidate(promise: OpenPromise, now: datetime) -> Candidate:
     )
 
 
-def _paused(promise: OpenPromise) -> Paused:
+def paused_of(promise: OpenPromise) -> Paused:
     assert promise.paused_at is not None
     return Paused(
         device=str(promise.device_id),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +12,8 @@ from hypothesis import strategies as st
 
 from devices.energy.balance import TOLERANCE_W, Proven, Refused, Unproven, Verdict, judge, tolerance_w, weigh
 from devices.energy.reading import INVERTER_PHASES, PHASES, Field, Measured, Reading
+from tests.devices.energy.captured import SIGENERGY, needs_sigenergy
 
-PAYLOADS = Path(
-    os.environ.get("HYGATE_PAYLOADS", Path(__file__).resolve().parents[3] / ".." / "shared" / "fixtures" / "sigenergy")
-)
-needs_payloads = pytest.mark.skipif(not PAYLOADS.is_dir(), reason="the shared Sigenergy payloads are not here")
 NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
 
@@ -50,9 +45,9 @@ def test_the_seeds_row_with_the_right_sign_is_proven() -> None:
     assert "Import of 8540 w is certain".lower() in verdict.sentence.lower()
 
 
-@needs_payloads
+@needs_sigenergy
 def test_the_seeds_row_as_it_was_printed_is_refused() -> None:
-    row = json.loads((PAYLOADS / "seed_row_contradiction.json").read_text())["as_printed"]
+    row = json.loads((SIGENERGY / "seed_row_contradiction.json").read_text())["as_printed"]
     verdict = judge(
         reading(pv_w=row["pv_w"], battery_charge_w=row["battery_w"], grid_import_w=row["grid_w"], load_w=row["load_w"])
     )
@@ -90,9 +85,9 @@ def test_a_phase_within_the_deadband_decides_nothing() -> None:
 # -- a car that discharges
 
 
-@needs_payloads
+@needs_sigenergy
 def test_the_plant_whose_car_feeds_the_house_is_neither_refused_nor_proven() -> None:
-    rows = json.loads((PAYLOADS / "modbus_plant_dump__v2g-evening.json").read_text())["input"]
+    rows = json.loads((SIGENERGY / "modbus_plant_dump__v2g-evening.json").read_text())["input"]
 
     def watts(register: str) -> int:
         kilowatts: float = rows[register]["value"]
@@ -110,9 +105,9 @@ def test_the_plant_whose_car_feeds_the_house_is_neither_refused_nor_proven() -> 
     assert "too little" in verdict.sentence
 
 
-@needs_payloads
+@needs_sigenergy
 def test_export_from_a_car_that_is_not_in_the_reading_is_no_flipped_sign() -> None:
-    rows = json.loads((PAYLOADS / "modbus_evdc_discharge_rows.json").read_text())["rows"]
+    rows = json.loads((SIGENERGY / "modbus_evdc_discharge_rows.json").read_text())["rows"]
     for pv, _, export, battery, _ in rows:
         flows = {
             "pv_w": round(pv * 1000),

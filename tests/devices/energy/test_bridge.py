@@ -265,7 +265,7 @@ def test_the_command_writes_as_a_process_until_it_is_told_to_stop(
     }
     process = subprocess.Popen([sys.executable, str(ROOT / "manage.py"), "bridge_energy"], cwd=ROOT, env=environment)
     try:
-        wait_for(lambda: len(device.numbers) == 5, 20, "the five numbers arrive")
+        wait_for(lambda: len(device.numbers) == 5, 60, "the five numbers arrive")
         assert device.numbers == {200: 2800, 201: 15.2, 202: -300, 203: -8540, 204: 11640}
         tell(source, grid_import_w=-1200)
         wait_for(lambda: device.numbers[203] == 1200, 5, "export is positive there")

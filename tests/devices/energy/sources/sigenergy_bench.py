@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,10 +15,8 @@ from hygate import clock
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.sigenergy.openapi import DEMO_SYSTEM_ID
 from hygate.simulators.sigenergy.simulator import build
+from tests.devices.energy.captured import SIGENERGY
 
-SHARED = Path(__file__).resolve().parents[4] / ".." / "shared" / "fixtures"
-FIXTURES = Path(os.environ.get("HYGATE_PAYLOADS", SHARED / "shelly")).parent / "sigenergy"  # it names the Shelly folder
-NO_FIXTURES = "the shared Sigenergy payloads are not here"
 SECRET = "secret-that-nobody-may-see"
 _keys = itertools.count()
 
@@ -64,7 +60,7 @@ class Bench:
 
 
 def payload(name: str) -> Any:
-    return json.loads((FIXTURES / f"{name}.json").read_text())
+    return json.loads((SIGENERGY / f"{name}.json").read_text())
 
 
 def values(fields: Fields) -> dict[Field, int | float]:

@@ -36,7 +36,8 @@ from devices.energy.sources.source import Refused, SourceError, Unreachable
 from hygate import clock
 from hygate.simulators.sigenergy import mqtt
 from hygate.simulators.sigenergy.certificates import Certificates
-from tests.devices.energy.sources.sigenergy_bench import FIXTURES, NO_FIXTURES, SECRET, Bench, payload, values
+from tests.devices.energy.captured import needs_sigenergy
+from tests.devices.energy.sources.sigenergy_bench import SECRET, Bench, payload, values
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SYSTEM = "KXGCS1727160960"
@@ -183,7 +184,7 @@ def test_plant_whose_figures_stand_still_grows_old() -> None:
     assert push.newest == NOW
 
 
-@pytest.mark.skipif(not FIXTURES.is_dir(), reason=NO_FIXTURES)
+@needs_sigenergy
 def test_documented_alarm_is_a_sign_of_life_and_no_figure() -> None:
     push = pushed(json.dumps(payload("mqtt_alarm__doc")).encode())
     assert push.newest == datetime.fromtimestamp(1716173149.647, UTC)

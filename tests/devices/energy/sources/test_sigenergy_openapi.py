@@ -1,26 +1,21 @@
-"""The Sigenergy OpenAPI adapter: captured answers through its parsers, and the simulator over real sockets."""
+"""The Sigenergy OpenAPI adapter against the simulator over real sockets."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from devices.energy.reading import Field, Fields, Measured
 from devices.energy.sources import sigenergy_answers as answers
-from devices.energy.sources import sigenergy_hosts, sigenergy_openapi
-from devices.energy.sources.sigenergy_answers import data_of
-from devices.energy.sources.sigenergy_hosts import HostRefused, HostUnknown, api_base, broker_address
-from devices.energy.sources.sigenergy_openapi import SigenergyOpenApi, flow_fields, state_fields, station_in, token_in
+from devices.energy.sources import sigenergy_openapi
+from devices.energy.sources.sigenergy_openapi import SigenergyOpenApi
 from devices.energy.sources.source import Malformed, RateLimited, Refused, SourceError, Unreachable
-from tests.devices.energy.sources.sigenergy_bench import FIXTURES, NO_FIXTURES, SECRET, Bench, payload, values
+from tests.devices.energy.sources.sigenergy_bench import SECRET, Bench, values
 
-needs_fixtures = pytest.mark.skipif(not FIXTURES.is_dir(), reason=NO_FIXTURES)
-AT = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 Later = Callable[[float], datetime]
 
 
@@ -43,203 +38,6 @@ def refusal(source: SigenergyOpenApi) -> SourceError:
         asyncio.run(source.flows())
     assert SECRET not in f"{caught.value!r} {caught.value.sentence} {caught.value.advice}"
     return caught.value
-
-
-# -- captured answers
-
-
-@needs_fixtures
-def test_captured_export_becomes_negative_import() -> None:
-    fields = values(flow_fields(payload("openapi_energy_flow_data__discharging-export"), AT))
-    assert fields[Field.GRID_IMPORT] == -3710
-
-
-@needs_fixtures
-def test_captured_flow_balances_in_our_signs() -> None:
-    fields = values(flow_fields(payload("openapi_energy_flow_data__discharging-export"), AT))
-    sources = fields[Field.PV] + fields[Field.GRID_IMPORT] - fields[Field.BATTERY_CHARGE]
-    assert sources == fields[Field.LOAD] == 890
-
-
-@needs_fixtures
-def test_captured_login_is_a_json_string_inside_json() -> None:
-    data, _ = data_of(200, "application/json", json.dumps(payload("openapi_login__envelope")))
-    assert token_in(data) == ("...", timedelta(seconds=43199))
-
-
-@needs_fixtures
-def test_captured_list_of_stations_is_a_string() -> None:
-    data, told = data_of(200, "application/json", json.dumps(payload("openapi_system_list__string-data")))
-    station = station_in(data, "ABC123")
-    assert station is not None
-    assert values(state_fields(station, AT)) == {Field.RUNNING: 1, Field.ON_GRID: 1}
-    assert told == 1764870200
-
-
-@needs_fixtures
-def test_captured_list_of_strings_is_unwrapped() -> None:
-    data, _ = data_of(200, "application/json", json.dumps(payload("openapi_device_list__list-of-strings")))
-    assert [device["deviceType"] for device in data] == ["Inverter", "Battery"]
-
-
-@needs_fixtures
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("openapi_error__access-restriction", answers.AccessRestricted),
-        ("openapi_error__authentication-failed", answers.TokenRefused),
-        ("openapi_energy_flow__param-illegal", answers.RequestRefused),
-    ],
-)
-def test_captured_refusal_has_its_name(name: str, kind: type[SourceError]) -> None:
-    with pytest.raises(kind):
-        data_of(200, "application/json", json.dumps(payload(name)))
-
-
-@needs_fixtures
-def test_every_code_of_the_table_is_an_error_that_retries_only_what_passes() -> None:
-    for row in payload("openapi_codes")["codes"]:
-        if row["code"] in (0, 1104, 13008, 11003):  # no error; an offline plant comes back; a token is renewed
-            continue
-        assert answers.refusal(row["code"]).retryable == (row["kind"] == "transient"), row
-
-
-# -- answers of our own making
-
-
-@pytest.mark.parametrize(
-    ("status", "content_type", "kind"),
-    [
-        (401, "application/json", answers.TokenRefused),
-        (403, "text/html", answers.TurnedAway),
-        (403, "application/json", answers.NoRights),
-        (424, "", answers.Answered424),
-        (429, "", answers.TooManyRequests),
-        (404, "text/html", answers.RequestRefused),
-        (502, "text/html", answers.CloudTrouble),
-    ],
-)
-def test_http_status_has_its_name(status: int, content_type: str, kind: type[SourceError]) -> None:
-    assert type(answers.http_refusal(status, content_type)) is kind
-
-
-@pytest.mark.parametrize("text", ["", "<html></html>", "[]", "null", "7", '{"data": {}}', '[{"msg": "success"}]'])
-def test_answer_without_a_code_is_malformed(text: str) -> None:
-    with pytest.raises(Malformed):
-        data_of(200, "application/json", text)
-
-
-def test_reply_that_is_a_list_of_one_is_taken_out_of_it() -> None:
-    assert data_of(200, "", '[{"code": 0, "msg": "success", "data": "{\\"a\\": 1}"}]') == ({"a": 1}, None)
-
-
-def test_string_wrapped_in_a_string_is_parsed_until_it_is_none() -> None:
-    assert answers.unwrapped(json.dumps(json.dumps(json.dumps({"a": 1})))) == {"a": 1}
-
-
-@pytest.mark.parametrize("value", [None, "", "word", "nan", float("inf"), True, [], {}])
-def test_what_is_no_number_is_absent_and_never_zero(value: Any) -> None:
-    fields = flow_fields({"gridPower": 1, "pvPower": value, "batterySoc": value}, AT)
-    assert set(fields) == {Field.GRID_IMPORT}
-
-
-def test_number_in_a_string_counts() -> None:
-    assert values(flow_fields({"gridPower": "-8.54"}, AT)) == {Field.GRID_IMPORT: 8540}
-
-
-@pytest.mark.parametrize("data", [None, [], "text", {}, {"pvPower": 2.8}])
-def test_flow_without_the_grid_is_malformed(data: Any) -> None:
-    with pytest.raises(Malformed):
-        flow_fields(data, AT)
-
-
-@pytest.mark.parametrize("status", ["Standby", "Fault", "Faulty", "Offline", "Shutdown", "Disconnection", "Reset", "?"])
-def test_station_that_is_not_normal_does_not_run(status: str) -> None:
-    assert values(state_fields({"status": status}, AT)) == {Field.RUNNING: 0}
-
-
-# -- where the key may go
-
-
-@pytest.mark.parametrize(
-    ("entered", "base"),
-    [
-        ("eu", "https://openapi-eu.sigencloud.com"),
-        (" APAC ", "https://openapi-apac.sigencloud.com"),
-        ("https://api-eu.sigencloud.com/", "https://api-eu.sigencloud.com"),
-        ("openapi-us.sigencloud.com", "https://openapi-us.sigencloud.com"),
-    ],
-)
-def test_region_or_host_leads_to_the_api(entered: str, base: str) -> None:
-    assert api_base(entered) == base
-
-
-@pytest.mark.parametrize(
-    "entered",
-    [
-        "",
-        "http://openapi-eu.sigencloud.com",
-        "https://openapi-eu.sigencloud.com:8443",
-        "https://openapi-eu.sigencloud.com.evil.tld",
-        "https://evil.tld/openapi-eu.sigencloud.com",
-        "https://user@openapi-eu.sigencloud.com",
-        "https://mqtt-eu.sigencloud.com",
-        "https://openapi-eu.sigencloud.com/path",
-        "https://169.254.169.254",
-        "https://[::1",
-        "http://192.168.1.5",
-    ],
-)
-def test_key_goes_to_no_other_host(entered: str) -> None:
-    with pytest.raises(HostRefused):
-        api_base(entered)
-
-
-def test_simulators_on_this_machine_are_for_simulation_only(settings: Any) -> None:
-    assert api_base("http://127.0.0.1:8103") == "http://127.0.0.1:8103"
-    settings.SIMULATED = False
-    with pytest.raises(HostRefused):
-        api_base("http://127.0.0.1:8103")
-
-
-def test_broker_is_the_regions_unless_named() -> None:
-    assert broker_address("", "https://openapi-eu.sigencloud.com") == ("mqtt-eu.sigencloud.com", 8883)
-    assert broker_address("mqtts://mqtt-us.sigencloud.com:8883", "") == ("mqtt-us.sigencloud.com", 8883)
-
-
-@pytest.mark.parametrize(
-    "broker", ["mqtt://mqtt-eu.sigencloud.com", "evil.tld", "mqtt-eu.sigencloud.com:22", "10.0.0.5"]
-)
-def test_token_goes_to_no_other_broker(broker: str) -> None:
-    with pytest.raises(HostRefused):
-        broker_address(broker, "")
-
-
-@pytest.mark.parametrize("address", ["10.0.0.5", "127.0.0.1", "169.254.169.254", "::ffff:10.0.0.5"])
-def test_name_that_leads_inside_is_not_followed(
-    bench: Bench, settings: Any, monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
-    async def inside(*_args: Any, **_more: Any) -> list[Any]:
-        return [(0, 0, 0, "", (address, 443))]
-
-    async def ask() -> None:
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", inside)
-        await sigenergy_hosts.checked_addresses("openapi-eu.sigencloud.com", 443)
-
-    with pytest.raises(HostRefused):
-        asyncio.run(ask())
-
-
-def test_name_that_nobody_knows_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing(*_args: Any, **_more: Any) -> list[Any]:
-        raise OSError("no such name")
-
-    async def ask() -> None:
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", nothing)
-        await sigenergy_hosts.checked_addresses("openapi-eu.sigencloud.com", 443)
-
-    with pytest.raises(HostUnknown, match=r"openapi-eu\.sigencloud\.com"):
-        asyncio.run(ask())
 
 
 # -- against the simulator
