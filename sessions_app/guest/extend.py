@@ -119,22 +119,11 @@ def _choice(visit: Visit, plan: UsagePlan, *, checked: bool) -> PlanChoice:
 
 def refusal(visit: Visit, why: No) -> SessionPage:
     """Nothing was ordered: that first, then why, and the way back."""
-    names = {"device": visit.name, "most": words.span(visit.session.max_total_s or extending.LONGEST_TOTAL_S)}
-    sentences = {
-        No.NOT_RUNNING: _("Time can be added while %(device)s is on, and it stands still at the moment."),
-        No.NOT_EXTENDABLE: _("Nothing can be added to this programme."),
-        No.PENDING: _("The payment page of the extra time is being closed. Look again in a moment."),
-        No.TOO_LATE: _("It ends too soon to pay for more. You can buy again when %(device)s is free."),
-        No.LONGEST: _("%(device)s can be bought for %(most)s at most."),
-        No.CLOSED: _("We cannot sell time on %(device)s right now. What you bought goes on."),
-        No.IN_LINE: _("Somebody waits for %(device)s, so it is free again at the time you see."),
-        No.NO_POWER: _("There is not enough power to let %(device)s run longer."),
-    }
     page = SessionPage(
         state="running",
         chip=Chip("clock", _("No extra time")),
         headline=_("Nothing was charged"),
-        answer=sentences[why] % names,
+        answer=extra_time.why_not(visit, why),
         acts=(Act(_("Back to my session"), visit.url(), "line"),),
         facts=(reference(visit),),
         pace="never",

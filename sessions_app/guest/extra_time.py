@@ -7,12 +7,16 @@ from dataclasses import replace
 from django.utils.translation import gettext as _
 
 from sessions_app import extending
+from sessions_app.extending import No
 from sessions_app.guest import words
 from sessions_app.guest.shapes import Act, Fact, Line, SessionPage
 from sessions_app.guest.visit import Visit
 from sessions_app.models import Payment
 from sessions_app.payments.rules import EXTENDS
 from sessions_app.states import PaymentStatus, Purpose
+
+IN_THE_WAY = {No.IN_LINE: "people", No.NO_POWER: "nobolt"}
+"""What takes the button for more time away while the session runs, with its icon: said there, unasked."""
 
 
 def waiting(visit: Visit) -> Payment | None:
@@ -39,14 +43,31 @@ def acts(visit: Visit) -> tuple[Act, ...]:
 
 
 def note(visit: Visit) -> Line | None:
-    """The money of the extra minutes that were chosen and are not there yet."""
+    """The money of the extra minutes that were chosen and are not there yet; or who or what is in their way."""
     order = waiting(visit)
     if order is None:
-        return None
+        why = visit.offer.why if visit.offer is not None else None
+        return Line("", why_not(visit, why), IN_THE_WAY[why]) if why in IN_THE_WAY else None
     if is_looked_up(visit):
         return Line("", _("We look up your payment of %(price)s for %(time)s more.") % _terms(order), "card")
     said = _("%(time)s more for %(price)s: not paid yet. Nothing is charged until you pay.")
     return Line("", said % _terms(order), "card")
+
+
+def why_not(visit: Visit, why: No) -> str:
+    """Why no time can be added, in a sentence."""
+    names = {"device": visit.name, "most": words.span(visit.session.max_total_s or extending.LONGEST_TOTAL_S)}
+    sentences = {
+        No.NOT_RUNNING: _("Time can be added while %(device)s is on, and it stands still at the moment."),
+        No.NOT_EXTENDABLE: _("Nothing can be added to this programme."),
+        No.PENDING: _("The payment page of the extra time is being closed. Look again in a moment."),
+        No.TOO_LATE: _("It ends too soon to pay for more. You can buy again when %(device)s is free."),
+        No.LONGEST: _("%(device)s can be bought for %(most)s at most."),
+        No.CLOSED: _("We cannot sell time on %(device)s right now. What you bought goes on."),
+        No.IN_LINE: _("Somebody waits for %(device)s, so it is free again at the time you see."),
+        No.NO_POWER: _("There is not enough power to let %(device)s run longer."),
+    }
+    return sentences[why] % names
 
 
 def is_looked_up(visit: Visit) -> bool:

@@ -132,43 +132,48 @@ def grace(visit: Visit) -> SessionPage:
 def waiting_for_power(visit: Visit) -> SessionPage:
     if clock_watch.stops_starts():
         return waiting_for_the_clock(visit)
-    latest = visit.at(visit.session.power_wait_ends_at)
-    note = Line("", _("No power by %(time)s? Then we cancel, and you pay nothing.") % {"time": latest})
-    return SessionPage(
-        state="waiting_for_power",
+    return _waiting(
+        visit,
         chip=Chip("nobolt", _("Waiting for power")),
-        money=before_power(visit, _("You pay once %(device)s is confirmed on.") % {"device": visit.name}),
-        headline=_("It starts by itself"),
-        text=_(
+        why=_(
             "Sun, battery and grid cannot carry %(device)s right now. It goes on as soon as they can. Leave everything"
             " as it is; you can close this page."
-        )
-        % {"device": visit.name},
-        acts=(Act(_("Stop waiting, pay nothing"), visit.url("cancel"), "line", post=True),),
-        note=note if latest else None,
-        facts=(*_place(visit), *programme_facts(visit), reference(visit)),
+        ),
+        too_late=_("No power by %(time)s? Then we cancel, and you pay nothing."),
+        place=_place(visit),
         status=_("Waiting for power. It starts by itself."),
     )
 
 
 def waiting_for_the_clock(visit: Visit) -> SessionPage:
     """Paid, and not started because our clock is known to be wrong: the same wait, whatever power there is."""
-    latest = visit.at(visit.session.power_wait_ends_at)
-    note = Line("", _("Not on by %(time)s? Then we cancel, and you pay nothing.") % {"time": latest})
-    return SessionPage(
-        state="waiting_for_power",
+    return _waiting(
+        visit,
         chip=Chip("clock", _("Waiting to start")),
-        money=before_power(visit, _("You pay once %(device)s is confirmed on.") % {"device": visit.name}),
-        headline=_("It starts by itself"),
-        text=_(
+        why=_(
             "Our clock has to be right before we start %(device)s, so that you get every minute. The people here have"
             " been told. Leave everything as it is; you can close this page."
-        )
-        % {"device": visit.name},
-        acts=(Act(_("Stop waiting, pay nothing"), visit.url("cancel"), "line", post=True),),
-        note=note if latest else None,
-        facts=(*programme_facts(visit), reference(visit)),
+        ),
+        too_late=_("Not on by %(time)s? Then we cancel, and you pay nothing."),
         status=_("Waiting for our clock. It starts by itself."),
+    )
+
+
+def _waiting(
+    visit: Visit, *, chip: Chip, why: str, too_late: str, status: str, place: tuple[Fact, ...] = ()
+) -> SessionPage:
+    """Paid, and on hold before the start: what is waited for, and until when at the longest."""
+    latest = visit.at(visit.session.power_wait_ends_at)
+    return SessionPage(
+        state="waiting_for_power",
+        chip=chip,
+        money=before_power(visit, _("You pay once %(device)s is confirmed on.") % {"device": visit.name}),
+        headline=_("It starts by itself"),
+        text=why % {"device": visit.name},
+        acts=(Act(_("Stop waiting, pay nothing"), visit.url("cancel"), "line", post=True),),
+        note=Line("", too_late % {"time": latest}) if latest else None,
+        facts=(*place, *programme_facts(visit), reference(visit)),
+        status=status,
     )
 
 

@@ -9,7 +9,8 @@ from datetime import datetime
 from django.utils.translation import gettext as _
 
 from devices.models import Device, UsagePlan
-from sessions_app.guest import words
+from sessions_app.guest import reasons, words
+from sessions_app.guest.reasons import Spoken
 from sessions_app.guest.shapes import Act, Chip, Line, Other, PlanChoice, ScanPage, device_kind
 from sessions_app.guest.visit import version
 from sessions_app.models import Payment
@@ -127,103 +128,8 @@ def yours(scanned: Scanned, order: Payment, session_url: str, held_until: dateti
 # -- not now: each reason with its own sentence
 
 
-@dataclass(frozen=True)
-class Why:
-    state: str
-    icon: str
-    word: str
-    say: str
-    """Where it is known when it will be free, that comes instead."""
-    heading: str
-    text: str
-
-
-def reason(kind: str, scanned: Scanned) -> Why:
-    names, device = scanned.names, scanned.device
-    nothing = _("Nothing can be bought here until then, and nothing can be charged.")
-    reasons = {
-        "busy": Why(
-            "busy",
-            "clock",
-            _("In use"),
-            _("%(device)s is in use, or somebody is paying for it.") % names,
-            _("Somebody was here before you"),
-            _("You can buy as soon as it is free. This page shows it by itself."),
-        ),
-        "kept": Why(
-            "busy",
-            "people",
-            _("Kept"),
-            _("%(device)s is kept for the first in line.") % names,
-            _("Somebody was here before you"),
-            _("Whoever waits in line gets it first. This page shows by itself when it is free."),
-        ),
-        "maintenance": Why(
-            "maintenance",
-            "wrench",
-            _("Being serviced"),
-            _("We do not know yet when it is back."),
-            device.maintenance_text or _("%(device)s is being serviced") % names,
-            _("Nothing can be bought here until then. If you are using it now, your time goes on."),
-        ),
-        "blocked": Why(
-            "out_of_order",
-            "wrench",
-            _("Out of order"),
-            _("%(device)s is out of order. The people here have been told.") % names,
-            _("It has to be looked at first"),
-            _("You have not paid anything, and nothing can be charged."),
-        ),
-        "offline": Why(
-            "unreachable",
-            "reach",
-            _("Out of reach"),
-            _("%(device)s does not answer us right now.") % names,
-            _("We sell only what answers"),
-            _("It is often back within minutes. %(rest)s") % {"rest": nothing},
-        ),
-        "clock": Why(
-            "unreachable",
-            "clock",
-            _("Not for sale"),
-            _("We cannot sell time on %(device)s right now.") % names,
-            _("Our clock has to be right first"),
-            _("The people here have been told. %(rest)s") % {"rest": nothing},
-        ),
-        "no_payment": Why(
-            "unreachable",
-            "card",
-            _("Not for sale"),
-            _("We cannot take payments for %(device)s right now.") % names,
-            _("Our payment service has to work first"),
-            _("The people here have been told. %(rest)s") % {"rest": nothing},
-        ),
-        "no_power": Why(
-            "no_power",
-            "nobolt",
-            _("Not enough power"),
-            _("There is not enough power for %(device)s right now.") % names,
-            _("Power comes first"),
-            _("%(device)s is sold only while sun, battery and grid are known to carry it. %(rest)s")
-            % {**names, "rest": nothing},
-        ),
-        "disabled": Why(
-            "not_for_sale",
-            "nosale",
-            _("Not for sale"),
-            _("%(company)s sells nothing here at the moment.") % names,
-            _("Selling is switched off"),
-            _("If you are using %(device)s now, your time goes on.") % names,
-        ),
-    }
-    return reasons.get(kind) or Why(
-        "not_for_sale",
-        "nosale",
-        _("Not for sale"),
-        _("Nothing is sold on %(device)s at the moment.") % names,
-        _("No programme is offered here"),
-        _("You have not paid anything, and nothing can be charged."),
-    )
+def reason(kind: str, scanned: Scanned) -> Spoken:
+    return reasons.reason(kind, scanned.names, scanned.device.maintenance_text)
 
 
 def when(kind: str, scanned: Scanned) -> str:

@@ -22,8 +22,10 @@ SYMBOLS = {"eur": "€", "gbp": "£", "usd": "$"}
 SIGN_FIRST = {"en": "", "nl": NBSP}
 """The languages that write an amount's sign before its number, and what stands between (Unicode CLDR)."""
 DAYS = {"en": "D j M", "de": "D, j. M"}
-"""A day with its weekday, short, in Django's letters, where it is not as in most languages."""
+"""A day with its weekday, short, in Django's letters, where it is not in small letters as in most languages."""
 MOST_DAYS = "D j b"
+DAY_FIRST = ("de",)
+"""German says "um So, 22. Nov, 13:00 Uhr"; elsewhere the time follows the word that leads to it ("a las")."""
 CITIES = (
     gettext_noop("Amsterdam"),
     gettext_noop("Athens"),
@@ -95,17 +97,19 @@ def countdown(seconds: float) -> str:
 
 
 def at(moment: datetime, timezone: str, now: datetime | None = None, *, seconds: bool = False) -> str:
-    """The time of day where the machine stands, with the day when that is not today."""
+    """The time of day where the machine stands, with the day beside it when that is not today."""
     there = moment.astimezone(ZoneInfo(timezone))
     clock = there.strftime("%H:%M:%S" if seconds else "%H:%M")
     if now is None or there.date() == now.astimezone(ZoneInfo(timezone)).date():
         return clock
-    return f"{day(there)}, {clock}"
+    return f"{day(there)}, {clock}" if language() in DAY_FIRST else f"{clock}, {day(there)}"
 
 
 def day(there: datetime) -> str:
     """Weekday, day and month, short, kept together: Sat 21 Nov. ``there`` is in the time of the place already."""
-    return date_format(there, DAYS.get(language(), MOST_DAYS)).replace(" ", NBSP)
+    form = DAYS.get(language())
+    said = date_format(there, form) if form else date_format(there, MOST_DAYS).lower()
+    return said.replace(" ", NBSP)
 
 
 def zone(timezone: str) -> str:

@@ -16,6 +16,7 @@ from tests.e2e.phone import Phone, Wrong
 from tests.e2e.site import ADMIN, PASSWORD, Site, Thing, folder
 
 PHONE = {"width": 390, "height": 844}
+SMALL_PHONE = {"width": 320, "height": 568}
 LAPTOP = {"width": 1280, "height": 800}
 DESK = {"width": 1440, "height": 900}
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")

@@ -14,8 +14,8 @@ from sessions_app.guest.visit import find
 from sessions_app.models import DeviceSession, Payment, QueueEntry, Refund
 from sessions_app.payments.settling import settle
 from sessions_app.states import PaymentStatus, Purpose, RefundStatus, State
-from tests.sessions_app.test_extending import ordered, paid_before_the_end, running
-from tests.sessions_app.test_guest_pages import words
+from tests.sessions_app.extensions import ordered, paid_before_the_end, running
+from tests.sessions_app.guest_pages import words
 from tests.world import World
 
 
@@ -49,6 +49,14 @@ def test_of_several_plans_the_page_offers_time_and_the_next_page_the_choice(site
     assert "How much longer?" in body
     assert body.count('type="radio"') == 2
     assert "Pay €4.00, add" in words(Client().get(link(session, "extend/")))
+
+
+def test_the_running_page_says_that_somebody_waits_where_time_could_be_added(site: World) -> None:
+    session = running(site)
+    QueueEntry.objects.create(token_hash="h", token="t", device=site.device)
+    text = read(session)
+    assert "Somebody waits for Washer 1, so it is free again at the time you see." in text
+    assert "Add 60 s" not in text
 
 
 def test_paying_leads_to_stripe_once_and_back_to_the_running_page(site: World) -> None:
@@ -85,7 +93,7 @@ def test_an_extension_that_is_only_reserved_is_not_called_paid(site: World) -> N
     session = running(site)
     payment = ordered(site, session)
     site.at_checkout(payment, "pay")
-    settle(payment.pk, by="page")
+    settle(payment, by="page")
     assert "€2.50 paid, €2.50 reserved." in read(session)
 
 

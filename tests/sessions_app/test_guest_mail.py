@@ -28,8 +28,7 @@ from sessions_app.moves import transition
 from sessions_app.queue.models import Place
 from sessions_app.rules import Move
 from sessions_app.states import State
-from tests.sessions_app.test_concurrency import at_once
-from tests.sessions_app.test_guest_pages import (
+from tests.sessions_app.guest_pages import (
     CAPTURED,
     LINK,
     TOKEN,
@@ -41,6 +40,7 @@ from tests.sessions_app.test_guest_pages import (
     read,
     words,
 )
+from tests.sessions_app.test_concurrency import at_once
 
 __all__ = ["_static_files_need_no_collecting", "device", "make"]
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -163,12 +163,12 @@ def test_money_is_spelled_as_the_language_has_it(language: str, euros: str, fran
 @pytest.mark.parametrize(
     ("language", "number", "length", "day"),
     [
-        ("en", "1,840", "2 hours", "Sun 22 Nov, 13:00"),
+        ("en", "1,840", "2 hours", "13:00, Sun 22 Nov"),
         ("de", "1.840", "2 Stunden", "So, 22. Nov, 13:00"),
-        ("fr", "1 840", "2 heures", "dim 22 nov, 13:00"),
-        ("it", "1.840", "2 ore", "Dom 22 nov, 13:00"),
-        ("es", "1 840", "2 horas", "dom 22 nov, 13:00"),
-        ("nl", "1.840", "2 uur", "zo 22 nov, 13:00"),
+        ("fr", "1 840", "2 heures", "13:00, dim 22 nov"),
+        ("it", "1.840", "2 ore", "13:00, dom 22 nov"),
+        ("es", "1 840", "2 horas", "13:00, dom 22 nov"),
+        ("nl", "1.840", "2 uur", "13:00, zo 22 nov"),
     ],
 )
 def test_numbers_lengths_and_days_follow_the_language(language: str, number: str, length: str, day: str) -> None:

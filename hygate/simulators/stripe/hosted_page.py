@@ -23,6 +23,7 @@ h1{font-size:1rem;font-weight:500;color:var(--soft);margin:0}
 .amount{font-size:2.25rem;font-weight:700;margin:.25rem 0 1rem}
 ul{list-style:none;margin:0 0 1.25rem;padding:1rem 0 0;border-top:1px solid var(--line)}
 li{display:flex;justify-content:space-between;gap:1rem}
+li span:first-child{min-width:0;overflow-wrap:anywhere}
 small,.note{color:var(--soft)}
 form{margin:0 0 .6rem}
 button{width:100%;min-height:48px;font:inherit;font-weight:600;border-radius:9px;border:1px solid var(--line);background:transparent;color:var(--ink);cursor:pointer}

@@ -1,4 +1,4 @@
-"""The fifteen ways in which a purchase fails, a journey each: what its page says first is what happened to the money.
+"""The fifteen ways in which a purchase fails, a journey each on slow 4G: the page says first what became of the money.
 
 Six ways not to buy and six ways to end badly are here; declined, abandoned, expired and not started are journeys of
 ``paying``, an extension that comes too late is one of ``more_time``.
@@ -66,7 +66,7 @@ CANNOT_BUY = (
 
 def _tap_too_late(scene: Scene, spoil: Callable[[Site, Device], object], says: str) -> None:
     """The page still offers it, the site does not any more: the tap buys nothing and is answered by the money first."""
-    device, phone = scene.site.shown(), scene.phone()
+    device, phone = scene.site.shown(), scene.phone(slow=True)
     phone.open(code_of(device))
     spoil(scene.site, device)
     phone.tap(re.compile("^Pay €2.50 and start"))
@@ -111,7 +111,7 @@ def switched_off(scene: Scene) -> None:
 def late_payment(scene: Scene) -> None:
     from hygate import clock
 
-    thing, phone = scene.site.thing(), scene.phone()
+    thing, phone = scene.site.thing(), scene.phone(slow=True)
     scene.choose(phone, thing)
     checkout = phone.url.rsplit("/", 1)[-1].split("?")[0]
     phone.tap("Pay later")
@@ -131,7 +131,7 @@ def late_payment(scene: Scene) -> None:
 
 @journey("no-power", "paid, and no power comes in time: not charged, and the hold on the card is let go")
 def no_power(scene: Scene) -> None:
-    thing, phone = scene.site.thing(), scene.phone()
+    thing, phone = scene.site.thing(), scene.phone(slow=True)
     link = scene.buy(phone, thing)
     _change(rated_w=9000)(scene.site, thing.device)
     phone.tap("Start now")
@@ -148,7 +148,7 @@ def no_power(scene: Scene) -> None:
 def interrupted(scene: Scene) -> None:
     from sessions_app.models import DeviceSession
 
-    thing, phone = scene.site.thing(), scene.phone()
+    thing, phone = scene.site.thing(), scene.phone(slow=True)
     link = scene.run(phone, thing)
     # it was switched on again as often as the rule allows
     DeviceSession.objects.filter(pk=scene.site.session_of(link).pk).update(re_ons=2)
@@ -163,7 +163,7 @@ def interrupted(scene: Scene) -> None:
 
 @journey("refund-failed", "the bank does not take the refund: we still owe it, the page says so, somebody sees to it")
 def refund_failed(scene: Scene) -> None:
-    thing, phone = scene.site.thing(), scene.phone()
+    thing, phone = scene.site.thing(), scene.phone(slow=True)
     link = _stopped(scene, phone, thing)
     wait_for(lambda: _says_again(phone, r"€3\.\d\d was paid back to you"), 30, "the page says that it was paid back")
     refund = scene.site.session_of(link).payments.get().refunds.get()

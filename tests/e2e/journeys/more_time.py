@@ -33,7 +33,7 @@ def extension_late(scene: Scene) -> None:
     from hygate import clock
     from sessions_app.models import DeviceSession
 
-    thing, phone = scene.site.thing(), scene.phone()
+    thing, phone = scene.site.thing(), scene.phone(slow=True)
     link = scene.run(phone, thing)
     _choose_more(scene, phone)
     now = clock.now()

@@ -12,7 +12,7 @@ from tests.stack.stack import wait_for
 
 @journey("declined", "the card is declined: nothing charged yet; another is good: one order, one session")
 def declined(scene: Scene) -> None:
-    thing, phone = scene.site.thing(), scene.phone()
+    thing, phone = scene.site.thing(), scene.phone(slow=True)
     scene.choose(phone, thing)
     phone.tap("Decline card")
     phone.sees("Your card was declined")
@@ -40,7 +40,7 @@ def three_d_secure(scene: Scene) -> None:
 
 @journey("abandoned", "left without paying: kept for a while, said so, given up for nothing")
 def abandoned(scene: Scene) -> None:
-    thing, phone = scene.site.thing(), scene.phone()
+    thing, phone = scene.site.thing(), scene.phone(slow=True)
     scene.choose(phone, thing)
     phone.tap("Abandon")
     phone.page.wait_for_url(f"{scene.site.base_url}/**")
@@ -59,7 +59,7 @@ def abandoned(scene: Scene) -> None:
 def expired(scene: Scene) -> None:
     from hygate import clock
 
-    thing, phone = scene.site.thing(), scene.phone()
+    thing, phone = scene.site.thing(), scene.phone(slow=True)
     scene.choose(phone, thing)
     checkout = phone.page.url
     phone.tap("Abandon")
@@ -131,7 +131,7 @@ def two_tabs(scene: Scene) -> None:
 
 @journey("start-failed", "the relay never answers: no charge, and the hold on the card is let go")
 def start_failed(scene: Scene) -> None:
-    thing, phone = scene.site.thing(), scene.phone()
+    thing, phone = scene.site.thing(), scene.phone(slow=True)
     link = scene.buy(phone, thing)
     silent = {"on": "switch_on", "match": thing.shelly_id, "do": "drop", "times": -1}
     scene.site.shelly_server.call(lambda: scene.site.shelly.faults.add(silent))

@@ -1,28 +1,36 @@
-"""Every state on a phone and on a laptop, light and dark, in three languages: judged, and kept as pictures."""
+"""Every state on phones and on a laptop, light and dark, in three languages: judged, and kept as pictures."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
 from tests.e2e.catalogue import ALL, SESSIONS, State, code_of
 from tests.e2e.phone import Phone, Wrong
 from tests.e2e.registry import journey
-from tests.e2e.scene import LAPTOP, Scene
+from tests.e2e.scene import LAPTOP, SMALL_PHONE, Scene
+
+if TYPE_CHECKING:
+    from devices.models import Location
 
 BRANDS = {"seaside": "#153e63", "marina": "#ffc531", "meadow": "#3f9b4b"}
+LONG_WORD, LONG_NAME = "Heavyduty" * 6 + "Washer", f"{'Laundromat' * 4} by the western gate"
+"""As long as a name may be: a word that no line can hold, and words."""
 PSEUDO, GERMAN = {"name": "hygate_language", "value": "en-xa"}, {"name": "hygate_language", "value": "de"}
 
 
 @journey(
     "states",
-    "every state: accessible, no target under 44 px, nothing too wide; light on a phone, in English",
+    "every state on slow 4G: accessible, no target under 44 px, nothing too wide; light on a phone, in English",
     lane="look",
 )
 def states(scene: Scene) -> None:
-    _judge(scene, scene.phone(), ALL, "en", speaks_english=True)
+    phone = scene.phone()
+    phone.slow_down(cpu=1)
+    _judge(scene, phone, ALL, "en", speaks_english=True)
 
 
 @journey("dark", "every state in the dark, on a laptop", lane="look")
@@ -46,6 +54,23 @@ def german_states(scene: Scene) -> None:
     phone = scene.phone(scheme="dark")
     _speak(phone, GERMAN)
     _judge(scene, phone, ALL, "de-dark")
+
+
+@journey("long-names", "names of 60 characters, on the smallest phone: nothing is too wide in any state", lane="look")
+def long_names(scene: Scene) -> None:
+    from devices.models import Device, Location
+
+    phone, wrong = scene.phone(viewport=SMALL_PHONE), []
+    location = Location.objects.create(name=LONG_NAME, timezone="Europe/Vienna", contact_phone="+43 1 234 567")
+    for state in ALL:
+        latest = Device.objects.latest("pk").pk if Device.objects.exists() else 0
+        path = state.stage(scene.site)
+        _lengthen(latest, location)
+        phone.open(path)
+        if os.environ.get("ALL"):
+            scene.picture(phone, f"long/{state.name}")
+        wrong += [f"{state.name}: {one}" for one in phone.sideways()]
+    scene.expect(not wrong, "\n        ".join([f"{len(wrong)} of {len(ALL)} pages", *wrong]))
 
 
 @journey("brands", "three brand colours keep their contrast, light and dark", lane="look")
@@ -86,6 +111,18 @@ def keyboard(scene: Scene) -> None:
     expect(phone.page.locator("#buy button.btn-main")).to_contain_text("€3.60")
     outline = phone.page.evaluate("getComputedStyle(document.activeElement.closest('.plan')).outlineStyle")
     scene.expect(outline == "solid", "the chosen plan shows no focus")
+
+
+def _lengthen(latest: int, location: Location) -> None:
+    """Give whatever was staged after the device ``latest`` names as long as they may be."""
+    from devices.models import Device, UsagePlan
+    from sessions_app.models import DeviceSession, Payment
+
+    staged = Device.objects.filter(account__name="staged", pk__gt=latest)
+    staged.update(name=LONG_WORD, place=LONG_NAME, location=location)
+    UsagePlan.objects.filter(device__in=staged).update(name=LONG_WORD, description=LONG_NAME)
+    DeviceSession.objects.filter(device__in=staged).update(plan_name=LONG_WORD)
+    Payment.objects.filter(session__device__in=staged).update(plan_name=LONG_WORD)
 
 
 def _judge(
