@@ -12,7 +12,7 @@ from sessions_app import metering
 from sessions_app.guest import power
 from sessions_app.models import DeviceSession
 from sessions_app.states import State
-from tests.sessions_app.test_guest_pages import words
+from tests.sessions_app.guest_pages import words
 from tests.world import PLUG, World
 
 

@@ -20,8 +20,7 @@ from sessions_app.problems import services
 from sessions_app.problems.models import Cause
 from sessions_app.problems.views import OF_SESSIONS
 from sessions_app.states import State
-from tests.sessions_app.test_concurrency import at_once
-from tests.sessions_app.test_guest_pages import (
+from tests.sessions_app.guest_pages import (
     CAPTURED,
     LINK,
     Make,
@@ -32,6 +31,7 @@ from tests.sessions_app.test_guest_pages import (
     read,
     words,
 )
+from tests.sessions_app.test_concurrency import at_once
 
 if TYPE_CHECKING:
     from tests.world import World

@@ -22,8 +22,8 @@ from sessions_app.receipts.lines import Bill, VatShare, is_due, lines_of
 from sessions_app.receipts.paper import method, percent
 from sessions_app.services import stop_by_guest
 from sessions_app.states import PaymentStatus, Purpose, RefundStatus, State
+from tests.sessions_app.guest_pages import read, words
 from tests.sessions_app.test_concurrency import at_once
-from tests.sessions_app.test_guest_pages import read, words
 
 if TYPE_CHECKING:
     from tests.world import World

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from devices.models import Device, DeviceCode, UsagePlan
+from devices.models import Device, DeviceCode, Location, UsagePlan
 from hygate.models import AuditEvent, Role, SiteSettings, User
 from sessions_app import services
 from sessions_app.models import DeviceSession
@@ -153,6 +153,16 @@ def test_settings_write_what_changed_and_audit_which(admin: Client) -> None:
     assert changed == ["company", "contact_phone", "refund_limit_minor"]
     admin.post(reverse("dashboard:settings"), GENERAL)
     assert AuditEvent.objects.filter(kind="settings_edited").count() == 1
+
+
+@pytest.mark.django_db
+def test_a_limit_says_what_it_comes_to_where_currencies_differ(admin: Client) -> None:
+    Location.objects.create(name="Quay", currency="eur")
+    page = unescape(admin.get(reverse("dashboard:settings")).content.decode())
+    assert "In EUR. Administrators have no limit." in page and "own currency" not in page
+    Location.objects.create(name="Onsen", currency="jpy")
+    page = unescape(admin.get(reverse("dashboard:settings")).content.decode())
+    assert "In the payment's own currency: now €50.00 or JPY\u00a05,000." in page
 
 
 @pytest.mark.django_db
