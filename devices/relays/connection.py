@@ -157,8 +157,7 @@ HELP: dict[type[errors.ShellyError], Help] = {
     ),
     errors.BadKey: Help(
         "The auth key is refused",
-        "Copy it again from the Shelly app: it changes with the account's password. Server and key belong together;"
-        " copy both.",
+        "Copy it again from the Shelly app, and the server with it: they belong together.",
     ),
     errors.UnclearRefusal: Help(
         "Refused without a reason",

@@ -16,6 +16,8 @@ from devices.models import PowerSample
 KEPT_DAYS = 30
 MOST_FORGOTTEN = 5000
 """Rows in one go. At a sync every ten minutes: as many as 250 relays that never rest write meanwhile."""
+LOOKS_EVERY = timedelta(hours=1)
+_looked: dict[int, datetime] = {}
 
 
 def keep(samples: Sequence[PowerSample]) -> None:
@@ -39,3 +41,13 @@ def forget_old(account_id: int, now: datetime) -> None:
         PowerSample.objects.filter(pk__in=old.order_by().values("pk")[:MOST_FORGOTTEN]).delete()
 
     transaction.on_commit(delete, robust=True)
+
+
+def forget_unsynced(account_id: int, now: datetime) -> None:
+    """The same once an hour and process, with every status that was asked for, answered or not: an account whose syncs
+    all fail keeps nothing for longer either.
+    """
+    last = _looked.get(account_id)
+    if last is None or abs(now - last) >= LOOKS_EVERY:
+        _looked[account_id] = now
+        forget_old(account_id, now)

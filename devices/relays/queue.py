@@ -20,7 +20,7 @@ from django.db.models import Min, QuerySet
 
 from devices import key_age
 from devices.models import Device, RelayCommand, ShellyAccount
-from devices.relays import calls, pacing, results, sending
+from devices.relays import calls, pacing, power, results, sending
 from devices.relays.calls import Answer, Request
 from devices.relays.commands import accounts_hurried_last
 from devices.relays.models import OPEN
@@ -163,6 +163,7 @@ class _Drain:
         for request, _ in landed:
             if request.kind == "status":
                 key_age.watch(request.account_id, now)
+                power.forget_unsynced(request.account_id, now)
             self.asleep[request.account_id] = now
 
     def _awake(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,6 +42,7 @@ NEXT_KIND = """WITH RECURSIVE found(kind) AS (
     UNION ALL SELECT (SELECT min(kind) FROM {table} WHERE kind > found.kind) FROM found WHERE found.kind IS NOT NULL
 ) SELECT kind FROM found WHERE kind IS NOT NULL"""
 UNITS = {"_minor": " (minor units)", "_s": " (seconds)", "_w": " (watts)", "_bp": " (hundredths of a percent)"}
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00")
 SAID_IN_WORDS = ("by", "person", "reason", "error", "title", "method", "cause", "mail", "report", "number")
 SAID_IN_NUMBERS = ("amount_minor", "currency", "charge_minor", "back_minor", "delivered_s", "for_s", "timer_s")
 SAID = frozenset(("changed", "before", "after", "ends_at", *SAID_IN_WORDS, *SAID_IN_NUMBERS))
@@ -213,7 +215,7 @@ def row(event: AuditEvent, names: Names, zone: ZoneInfo) -> Row:
         step.icon,
         step.tone,
         step.detail,
-        changes_of(event.data),
+        changes_of(event.data, zone),
         facts_of(event.data, names),
         names.sessions.get(event.session or 0, ""),
         names.devices.get(event.device or 0, ""),
@@ -254,12 +256,17 @@ def _about(row: Row) -> str:
     return " ".join(f'<a href="{drawn.url(name, pk)}">{escape(words)}</a>' for name, pk, words in links)
 
 
-def changes_of(data: Mapping[str, Any]) -> list[Change]:
+def changes_of(data: Mapping[str, Any], zone: ZoneInfo) -> list[Change]:
     before, after, changed = (data.get(name) for name in ("before", "after", "changed"))
     before, after = (one if isinstance(one, dict) else {} for one in (before, after))
     names = changed if isinstance(changed, list) else sorted({*before, *after})
     return [
-        Change(_words(str(name)), _plain(before.get(name)), _plain(after.get(name)), name in before or name in after)
+        Change(
+            _words(str(name)),
+            _there(before.get(name), zone),
+            _there(after.get(name), zone),
+            name in before or name in after,
+        )
         for name in names
     ]
 
@@ -275,6 +282,13 @@ def _words(name: str) -> str:
         if name.endswith(ending):
             return name.removesuffix(ending).replace("_", " ") + unit
     return name.replace("_", " ")
+
+
+def _there(value: Any, zone: ZoneInfo) -> str:
+    """A moment in the site's own time, like all others on the page; the file has it as it was written."""
+    if isinstance(value, str) and MOMENT.fullmatch(value):
+        return str(lists.in_zone(datetime.fromisoformat(value), zone))
+    return _plain(value)
 
 
 def _plain(value: Any) -> str:

@@ -95,7 +95,7 @@ def sync(request: HttpRequest, pk: int) -> HttpResponse:
         say = frame.done if verdict["tone"] == "ok" else frame.refused
         return say(request, reverse("dashboard:account", args=[pk]), f"{verdict['title']}. {verdict['text']}".strip())
     fresh = ShellyAccount.objects.defer("auth_key").get(pk=pk)
-    return render(request, "dashboard/_found.html", found(fresh) | {"verdict": verdict})
+    return render(request, "dashboard/_synced.html", found(fresh) | standing(fresh) | {"verdict": verdict})
 
 
 @require_safe

@@ -14,7 +14,6 @@ from django.views.decorators.http import require_POST
 from devices.commissioning import check_power_up
 from devices.models import Device, UsagePlan
 from devices.relays import blocking
-from devices.templates import EXTENDS_TO
 from hygate import audit, clock
 from hygate.roles import administrator_only, staff_only
 from sessions_app.dashboard import frame, looks
@@ -97,8 +96,8 @@ def plan_edit(request: HttpRequest, pk: int) -> HttpResponse:
     form = PlanForm(request.POST or None, initial=PlanForm.values_of(plan, currency), currency=currency)
     if form.is_valid():
         columns = form.columns()
-        if plan.max_total_s is not None and columns["duration_s"] != plan.duration_s:
-            columns["max_total_s"] = EXTENDS_TO * columns["duration_s"]
+        if plan.extendable and columns["extendable"] and columns["duration_s"] == plan.duration_s:
+            columns["max_total_s"] = plan.max_total_s
         update(request, UsagePlan, plan, columns, kind="plan_edited", device=plan.device_id, plan=plan.pk)
         return frame.done(
             request, back, f"{form.cleaned_data['name']} is saved. Sessions already bought keep their price."

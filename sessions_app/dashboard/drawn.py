@@ -95,7 +95,7 @@ def _small(words: str) -> str:
 def _contact(one: Tile, now: datetime) -> str:
     if one.contact_at is None and one.watts is None:
         return ""
-    watts = "" if one.watts is None else f"{one.watts} W · "
+    watts = "" if one.watts is None else f"{spelling.in_watts(one.watts)} · "
     return f'<span class="small {"late" if one.late else "soft"}">{watts}{ago(one.contact_at, now=now)}</span>'
 
 
@@ -114,7 +114,7 @@ def device_rows(rows: Sequence[tuple[Device, Tile]], now: datetime) -> SafeStrin
 
 
 def _device_row(device: Device, one: Tile, now: datetime) -> str:
-    watts = "" if one.watts is None else f"{one.watts} W"
+    watts = "" if one.watts is None else spelling.in_watts(one.watts)
     told = f"{small(one.asked)}{small(one.note)}"
     where = f'<a class="whole" href="{one.url}">{escape(device.name)}</a>{small(device.location.name)}'
     return (

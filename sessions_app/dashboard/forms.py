@@ -13,6 +13,7 @@ from django.db import models
 
 from devices.models import Device, DeviceKind, Phases, ShellyAccount, UsagePlan
 from devices.shelly.server_url import check_server_url
+from devices.templates import EXTENDS_TO
 from sessions_app import money
 from sessions_app.dashboard.spelling import amount
 
@@ -66,6 +67,9 @@ class PlanForm(PlainForm):
     price = forms.DecimalField(min_value=0, max_digits=9)
     vat = forms.DecimalField(min_value=0, max_value=100, decimal_places=2, required=False, label="VAT in it, %")
     refund_unused = forms.BooleanField(required=False, label="Unused minutes are refunded when a guest stops early")
+    extendable = forms.BooleanField(
+        required=False, label=f"Guests may extend it, to {EXTENDS_TO} times its length in all"
+    )
     active = forms.BooleanField(required=False, label="For sale")
     pairs = (("minutes", "seconds"), ("grace_minutes", "grace_seconds"), ("price", "vat"))
 
@@ -88,6 +92,7 @@ class PlanForm(PlainForm):
             "price": Decimal(plan.price_minor).scaleb(-digits),
             "vat": (Decimal(plan.vat_rate_bp) / 100).normalize().__format__("f"),
             "refund_unused": plan.refund_unused,
+            "extendable": plan.extendable,
             "active": plan.active,
         }
 
@@ -116,9 +121,11 @@ class PlanForm(PlainForm):
 
     def columns(self) -> dict[str, Any]:
         data = self.cleaned_data
-        kept = ("name", "description", "duration_s", "grace_s", "refund_unused", "active")
+        kept = ("name", "description", "duration_s", "grace_s", "refund_unused", "extendable", "active")
         vat_bp = int((data["vat"] or 0) * 100)
-        return {name: data[name] for name in kept} | {"price_minor": data["price"], "vat_rate_bp": vat_bp}
+        most_s = EXTENDS_TO * data["duration_s"] if data["extendable"] else None
+        money_of = {"price_minor": data["price"], "vat_rate_bp": vat_bp}
+        return {name: data[name] for name in kept} | money_of | {"max_total_s": most_s}
 
 
 class DeviceForm(PlainForm):
@@ -284,7 +291,10 @@ class LocationForm(PlainForm):
     currency = forms.ChoiceField(choices=[(code, code.upper()) for code in sorted(money.MINIMUM_MINOR)])
     contact_phone = forms.CharField(max_length=40, required=False, label="Phone for guests")
     high_power_w = forms.IntegerField(
-        min_value=0, max_value=1_000_000, label="High power starts above, W", help_text="Such devices need headroom."
+        min_value=0,
+        max_value=1_000_000,
+        label="High power starts above, W",
+        help_text="Devices that draw more are sold only while the site has the power to spare.",
     )
     pairs = (("timezone", "currency"),)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +19,7 @@ from hygate.roles import administrator_only
 from sessions_app import money
 from sessions_app.dashboard import frame
 from sessions_app.dashboard.forms import PlainForm, changed
+from sessions_app.dashboard.spelling import amount
 from sessions_app.models import DeviceSession
 from sessions_app.states import ACTIVE
 
@@ -60,9 +62,11 @@ class GeneralForm(PlainForm):
         ("terms_url", "privacy_url"),
     )
 
-    def __init__(self, *args: Any, digits: int, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, currencies: set[str], limit_minor: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.digits = digits
+        self.digits = 0 if currencies and currencies <= money.ZERO_DECIMAL else 2
+        self.initial["refund_limit"] = Decimal(limit_minor).scaleb(-self.digits)
+        self.fields["refund_limit"].help_text = _meaning(limit_minor, sorted(currencies))
 
     def clean_refund_limit(self) -> int:
         minor = self.cleaned_data["refund_limit"].scaleb(self.digits)
@@ -80,15 +84,18 @@ class GeneralForm(PlainForm):
 @administrator_only
 def general(request: HttpRequest) -> HttpResponse:
     """One form, for what it shows is one row."""
-    site, digits = SiteSettings.current(), _digits()
-    initial = {name: getattr(site, name) for name in GeneralForm.base_fields if name != "refund_limit"}
-    initial["refund_limit"] = Decimal(site.refund_limit_minor).scaleb(-digits)
-    form = GeneralForm(request.POST or None, initial=initial, digits=digits)
+    site, places = SiteSettings.current(), Location.objects.all()
+    form = GeneralForm(
+        request.POST or None,
+        initial={name: getattr(site, name) for name in GeneralForm.base_fields if name != "refund_limit"},
+        currencies={place.currency.lower() for place in places},
+        limit_minor=site.refund_limit_minor,
+    )
     if form.is_valid():
         return frame.done(request, reverse("dashboard:settings"), save(request, form.columns()))
     context = {
         "form": form,
-        "places": Location.objects.all(),
+        "places": places,
         "running": DeviceSession.objects.filter(state__in=ACTIVE).count(),
     }
     return frame.page(request, "settings.html", context, here=HERE, status=422 if form.is_bound else 200)
@@ -110,7 +117,9 @@ def save(request: HttpRequest, columns: dict[str, Any]) -> str:
     return "Saved."
 
 
-def _digits() -> int:
-    """Decimal places that money is typed with: none where every location's currency has none."""
-    currencies = {currency.lower() for currency in Location.objects.values_list("currency", flat=True)}
-    return 0 if currencies and currencies <= money.ZERO_DECIMAL else 2
+def _meaning(limit_minor: int, currencies: Sequence[str]) -> str:
+    """One number for all: what it comes to where places differ in their currency."""
+    said = [amount(limit_minor, currency) for currency in currencies]
+    if len(said) < 2:
+        return " ".join([*(f"In {code.upper()}." for code in currencies), "Administrators have no limit."])
+    return f"In the payment's own currency: now {', '.join(said[:-1])} or {said[-1]}. Administrators have no limit."

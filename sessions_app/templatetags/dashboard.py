@@ -16,6 +16,7 @@ from sessions_app.states import PaymentStatus
 register = template.Library()
 register.filter("money", spelling.amount)
 register.filter("span", spelling.length)
+register.filter("watts", spelling.in_watts)
 register.filter("ms", spelling.milliseconds)
 for drawing in (drawn.icon, drawn.ago, drawn.state, drawn.left, drawn.tiles, drawn.device_rows, drawn.options):
     register.simple_tag(drawing)

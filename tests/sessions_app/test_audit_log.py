@@ -76,6 +76,13 @@ def test_a_moment_and_a_row_are_written_as_json_keeps_them(shop: Shop) -> None:
     assert told["before"] == {"location": shop.house.pk, "maintenance_until": None}
 
 
+def test_a_moment_that_was_changed_is_told_in_the_sites_time(shop: Shop, admin: Client) -> None:
+    told = audit.change(shop.washer, {"maintenance_until": datetime(2026, 1, 2, 8, 30, 0, 5, tzinfo=UTC)})
+    audit.write("device_edited", actor="user:1", device=shop.washer.pk, **told)
+    (row,) = rows(admin, kind="device_edited")
+    assert "maintenance until: – → 2026-01-02 09:30:00" in row
+
+
 def test_a_role_says_what_it_was(shop: Shop, admin: Client) -> None:
     colleague = person("colleague@example.com", "Otto")
     assert admin.post(f"/dashboard/team/{colleague.pk}/role/", {"role": Role.ADMINISTRATOR}).status_code == 303

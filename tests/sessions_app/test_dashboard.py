@@ -22,7 +22,7 @@ from hygate import audit, clock
 from hygate.models import AuditEvent, Heartbeat, SiteSettings, User
 from sessions_app.dashboard import channels, timeline
 from sessions_app.dashboard.forms import LocationForm, PlanForm
-from sessions_app.dashboard.spelling import natural
+from sessions_app.dashboard.spelling import length, natural
 from sessions_app.models import DeviceSession, Payment
 from sessions_app.payments import keyring
 from sessions_app.states import Reason, State
@@ -376,9 +376,30 @@ def test_plans_keep_their_currency_and_their_longest_time(site: Site) -> None:
     refused = site.administrator.post(site.url("location_edit"), page)
     assert (refused.status_code, "priced in EUR" in refused.content.decode()) == (422, True)
     UsagePlan.objects.update(duration_s=1800, extendable=True, max_total_s=5400)
+    site.plan.refresh_from_db()
     form = PlanForm.values_of(site.plan, "eur") | {"minutes": 120, "seconds": 0}
     assert site.administrator.post(site.url("plan_edit"), form).status_code == 303
     assert UsagePlan.objects.get().max_total_s == 3 * 7200
+
+
+def test_the_form_says_whether_guests_may_extend_a_plan(site: Site) -> None:
+    form = PlanForm.values_of(site.plan, "eur") | {"name": "Long", "minutes": 40, "seconds": 0, "extendable": "on"}
+    assert site.administrator.post(site.url("plan_add"), form).status_code == 303
+    made = UsagePlan.objects.get(name="Long")
+    assert (made.extendable, made.max_total_s) == (True, 3 * 2400)
+    UsagePlan.objects.filter(pk=made.pk).update(max_total_s=3000)
+    address = reverse("dashboard:plan_edit", args=[made.pk])
+    site.administrator.post(address, form | {"price": "4.00"})
+    made.refresh_from_db()
+    assert (made.extendable, made.max_total_s) == (True, 3000)
+    site.administrator.post(address, {name: value for name, value in form.items() if name != "extendable"})
+    made.refresh_from_db()
+    assert (made.extendable, made.max_total_s) == (False, None)
+
+
+def test_odd_lengths_from_an_hour_on_count_their_hours() -> None:
+    said = {seconds: length(seconds).replace("\u00a0", " ") for seconds in (2115, 3600, 10069, 10080, 7200)}
+    assert said == {2115: "35:15 min", 3600: "60 min", 10069: "2 h 47 min 49 s", 10080: "168 min", 7200: "2 hours"}
 
 
 def test_what_cannot_be_sold_is_not_added(site: Site) -> None:

@@ -167,3 +167,15 @@ def test_each_account_clears_away_its_own_and_only_so_much_at_once(
         left.append(PowerSample.objects.filter(device=world.device).count())
     assert left == [2, 0, 0]
     assert PowerSample.objects.filter(device=elsewhere).count() == 1
+
+
+def test_samples_of_an_account_that_never_syncs_go_as_well(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "_looked", {})
+    world.go(1)
+    world.account.auth_key, world.account.synced_at = "no longer the key", None
+    world.account.save(update_fields=["auth_key", "synced_at"])
+    aged(world.device, world.now, 29.98, 1)
+    world.go(3700)
+    assert ShellyAccount.objects.get().synced_at is None
+    ages = {(world.now - at).days for at in PowerSample.objects.values_list("at", flat=True)}
+    assert ages == {1}
