@@ -10,7 +10,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, worker_init, worker_shutdown
 
-from hygate import clock
+from hygate import clock, memory
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hygate.settings")
 app = Celery("hygate")
@@ -44,6 +44,7 @@ def _start_fallback(sender: Any = None, **_: Any) -> None:
         gateway()
     if Queue.RELAYS in queues.split(","):
         authorities()
+    memory.keep_what_is_loaded()
     app.fallback = FallbackSweep(queues or "worker")
     app.fallback.start()
 

@@ -10,6 +10,7 @@ from django.core.checks import Tags
 from django.core.management.base import BaseCommand
 
 from devices.energy.watching.watcher import Watcher
+from hygate import memory
 from hygate.checks import OURS
 
 
@@ -18,6 +19,7 @@ class Command(BaseCommand):
     requires_system_checks = (Tags.models, OURS)
 
     def handle(self, *_args: Any, **_options: Any) -> None:
+        memory.keep_what_is_loaded()
         asyncio.run(_run())
 
 
