@@ -1,4 +1,4 @@
-"""The rows of the fault plan, one module for each of its tables."""
+"""The rows of the fault plan: each of its tables has a module, or one for each subject of a long table."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import importlib
 
 MODULES = (
     "payment",
-    "payment_calls",
+    "payment_pages",
+    "payment_money",
+    "payment_outages",
     "device_on",
     "device_off",
     "device_account",
     "device_hands",
-    "runtime",
+    "workers",
+    "database",
+    "broker",
+    "restarts",
     "concurrency",
     "clocks",
     "energy",

@@ -15,7 +15,7 @@ from hygate.demo.guest import Unexpected
 from hygate.simulators.stripe.events import signature
 from tests.faults.registry import row
 from tests.faults.row import Row, Thing
-from tests.faults.rows.runtime import beats, told, whole_again
+from tests.faults.rows.processes import beats, told, whole_again
 from tests.stack.stack import wait_for
 
 SLEEP = """import select, time

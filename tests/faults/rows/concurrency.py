@@ -14,7 +14,7 @@ from django.conf import settings
 from hygate.demo.guest import Guest
 from tests.faults.registry import row
 from tests.faults.row import Row, Sale, Thing
-from tests.faults.rows.runtime import whole_again
+from tests.faults.rows.processes import whole_again
 from tests.stack.stack import wait_for
 
 ROUNDS = 5

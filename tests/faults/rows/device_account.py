@@ -319,7 +319,7 @@ def d23(row: Row) -> None:
 
 @row("D24", "redirects, a body of 10 MB, a body that drips", free_power_s=0.0)
 def d24(row: Row) -> None:
-    """Bounded time and memory, and nothing followed. (TLS and DNS: tests/devices/shelly/test_cloud.py,
+    """Bounded time and memory, and nothing followed. (TLS and DNS: tests/devices/shelly/test_cloud_network.py,
     test_where_the_key_goes.py; a simulator on loopback has neither.)"""
     elsewhere = Elsewhere(200)
     row.after.append(elsewhere.stop)

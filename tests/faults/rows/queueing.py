@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from hygate.demo.guest import Guest
 from tests.faults.registry import row
 from tests.faults.row import Row, Sale, Thing
-from tests.faults.rows.runtime import whole_again
+from tests.faults.rows.processes import whole_again
 from tests.stack.stack import wait_for
 
 PUSH_EVERY_S = 0.3
