@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .PHONY: help demo smoke test e2e faults bench nightly lint messages lock clean
 
 PYTHON ?= python3
-PYTEST_ARGS ?= -n 4
+PYTEST_ARGS ?= -n 4 --dist worksteal
 export PYTHON
 
 BIN := .venv/bin

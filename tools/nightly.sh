@@ -8,4 +8,4 @@ make faults MUTANTS=1
 for seed in ${SEEDS:-1 2 3 4 5}; do
     make faults ALL=1 SEED="$seed"
 done
-HYGATE_HISTORIES=10000 make test PYTEST_ARGS="-n 4 tests/simulation"
+HYGATE_HISTORIES=10000 make test PYTEST_ARGS="-n 4 --dist worksteal tests/simulation"
