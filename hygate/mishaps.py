@@ -32,16 +32,27 @@ def form_refused(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def failed(request: HttpRequest) -> HttpResponse:
-    """Without the request: no context processor may ask a database that may be what failed."""
-    context = {"reference": reference(request, 500)}
-    page = render(None, "dashboard/500.html" if is_staffs(request) else "500.html", context, status=500)
-    return marked(page, context["reference"])
+    return _page(request, 500, None, asks_database=False)
 
 
-def _page(request: HttpRequest, status: int, why: Exception | str | None, template: str = "") -> HttpResponse:
+def unavailable(request: HttpRequest, why: str) -> HttpResponse:
+    """The database is away, or cannot be written."""
+    return _page(request, 503, why, asks_database=False)
+
+
+def _page(
+    request: HttpRequest,
+    status: int,
+    why: Exception | str | None,
+    template: str = "",
+    *,
+    asks_database: bool = True,
+) -> HttpResponse:
+    """Where the database may be what failed, the page is made without the request: context processors would ask it."""
     context: dict[str, Any] = {"reference": reference(request, status, why), "status": status}
     template = template or f"{status}.html"
-    page = render(request, f"dashboard/{template}" if is_staffs(request) else template, context, status=status)
+    template = f"dashboard/{template}" if is_staffs(request) else template
+    page = render(request if asks_database else None, template, context, status=status)
     return marked(page, context["reference"])
 
 

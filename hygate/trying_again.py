@@ -12,7 +12,8 @@ import structlog
 from django.db import transaction
 from django.db.utils import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+
+from hygate import mishaps
 
 T = TypeVar("T")
 TRIES = 3
@@ -64,7 +65,7 @@ class SayUnavailable:
         if not away and not (isinstance(error, DatabaseError) and _state(error) in NOT_WRITABLE):
             return None
         log.error("database.unavailable", error=type(error).__name__, state=_state(error))
-        answer = render(None, "503.html", status=503)  # without the request: no context processor may ask the database
+        answer = mishaps.unavailable(request, f"{type(error).__name__} {_state(error)}".strip())
         answer["Retry-After"] = str(RETRY_AFTER_S)
         answer["Cache-Control"] = "no-store"
         return answer

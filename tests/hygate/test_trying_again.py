@@ -78,3 +78,15 @@ def test_a_database_that_cannot_be_used_is_said(error: Exception, status: int | 
     middleware = SayUnavailable(lambda _request: pytest.fail("not asked"))
     answer: Any = middleware.process_exception(RequestFactory().get("/"), error)
     assert (answer.status_code if answer else None) == status
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("/d/ABCDE/", "Nothing was started"), ("/dashboard/sessions/", "Back to the dashboard")],
+)
+def test_guests_and_staff_read_it_with_a_reference_and_without_asking_the_database(path: str, words: str) -> None:
+    request = RequestFactory().get(path)
+    answer: Any = SayUnavailable(lambda _request: pytest.fail("not asked")).process_exception(request, failure("57P01"))
+    assert words in answer.content.decode()
+    assert answer["X-Reference"] in answer.content.decode()
+    assert answer["Retry-After"] == "10"
