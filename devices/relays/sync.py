@@ -76,10 +76,13 @@ def _found(account: ShellyAccount, tell: Tell) -> tuple[FoundChannel, ...]:
 
 
 @contextmanager
-def turn(account: ShellyAccount) -> Iterator[None]:
-    """Hold the account's lease: nobody else sends to it meanwhile. Gives way to commands that are already waiting."""
+def turn(account: ShellyAccount, *, within_s: float = TURN_WITHIN_S) -> Iterator[None]:
+    """Hold the account's lease: nobody else sends to it meanwhile. Gives way to commands that are already waiting.
+
+    Raises ``AccountBusy`` where its turn does not come ``within_s``.
+    """
     handler = handler_for(ShellyAccount._meta.label_lower)
-    deadline = time.monotonic() + TURN_WITHIN_S
+    deadline = time.monotonic() + within_s
     with transaction.atomic():
         hurry_account(account.pk, clock.now())
     lease_s = settings.NUMBERS.gap_s + 4 * settings.NUMBERS.read_timeout_s + 5

@@ -41,6 +41,7 @@ IDS_MAX = 10
 KEY_FIELD = "auth_key"
 SWITCH = "/v2/devices/api/set/switch"
 GROUPS = "/v2/devices/api/set/groups"
+LIGHT = "/v2/devices/api/set/light"
 GET = "/v2/devices/api/get"
 V1_CONTROL = "/device/relay/control"
 
@@ -138,6 +139,15 @@ class ShellyCloud:
         if strangers:
             log.warning("Shelly set/groups names targets that were not asked for: %s", ", ".join(strangers)[:200])
         return {by_text[text]: error for text, error in failed.items() if text in by_text}
+
+    def set_light(self, target: Target, *, on: bool) -> None:
+        """One light, v2; as bright and in the colour that it was. Returning means: accepted, not: moved.
+
+        Relays are switched by another request (``switch``), which always arms their timer; this one is never for them.
+        """
+        wanted = {"id": target.shelly_id, "channel": target.channel, "on": on}
+        for error in _failed_commands(self._v2(LIGHT, wanted, self._command_timeout_s)).values():
+            raise error
 
     def switch_off_v1(self, target: Target) -> None:
         """OFF for one relay by the deprecated v1, for servers without v2. There is no ON: v1 arms no timer."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from devices.shelly.cloud import ShellyCloud
-from devices.shelly.readings import NAME_MAX, DeviceStatus, Kind, ListedDevice
+from devices.shelly.readings import NAME_MAX, DeviceStatus, Kind, ListedDevice, Watched
 
 NO_STATUS = "no status yet"
 NO_RELAY = "no relay reported"
@@ -31,7 +31,7 @@ LISTED_KINDS: dict[str, Kind] = {"light": "light", "emeter": "meter", "sensor": 
 @dataclass(frozen=True)
 class FoundChannel:
     """One row of a sync. ``channel`` counts from 0 and is None for what has no relay; ``reason`` is empty when all is
-    well. A relay that is offline is still sellable as a thing.
+    well. A relay that is offline is still sellable as a thing. ``watched``: what a light or sensor shows.
     """
 
     shelly_id: str
@@ -43,9 +43,17 @@ class FoundChannel:
     output: bool | None
     sellable: bool
     reason: str
+    watched: Watched | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Only what is watched has that key."""
+        row = asdict(self)
+        if self.watched is None:
+            del row["watched"]
+        else:
+            told_at = self.watched.told_at
+            row["watched"] |= {"told_at": told_at.isoformat() if told_at else None}
+        return row
 
 
 def discover(cloud: ShellyCloud, between: Callable[[Sequence[DeviceStatus]], None]) -> tuple[FoundChannel, ...]:
@@ -76,9 +84,19 @@ def _with_status(status: DeviceStatus, entries: Sequence[ListedDevice]) -> list[
     if not status.channels:
         kind = status.kind if status.kind != "unknown" else _kind_of(entries)
         name = _alias(entries, 0) or status.name or _by_model(model)
-        reason = REASONS.get(kind, NO_RELAY)
         return [
-            FoundChannel(status.shelly_id, None, name, model, status.generation, status.online, None, False, reason)
+            FoundChannel(
+                shelly_id=status.shelly_id,
+                channel=None,
+                name=name,
+                model=model,
+                generation=status.generation,
+                online=status.online,
+                output=None,
+                sellable=False,
+                reason=REASONS.get(kind, NO_RELAY),
+                watched=status.watched and _named(status.watched, entries),
+            )
         ]
     several = len(status.channels) > 1
     rows = []
@@ -100,6 +118,14 @@ def _with_status(status: DeviceStatus, entries: Sequence[ListedDevice]) -> list[
             )
         )
     return rows
+
+
+def _named(watched: Watched, entries: Sequence[ListedDevice]) -> Watched:
+    """Several lights of one device have names of their own in the app."""
+    if len(watched.lights) < 2:
+        return watched
+    lights = (replace(one, name=_alias(entries, one.channel) or one.name) for one in watched.lights)
+    return replace(watched, lights=tuple(lights))
 
 
 def _without_status(entries: Sequence[ListedDevice]) -> list[FoundChannel]:

@@ -1,6 +1,6 @@
 """Gen1 status: ``relays[]`` with ``meters[]`` or ``emeters[]`` beside them.
 
-Source: Gen1 API pages "status" and "relay". Units: ``meters[].total`` watt-minutes, ``emeters[].total`` Wh.
+Source: Gen1 API pages "status", "relay" and "light". Units: ``meters[].total`` watt-minutes, ``emeters[].total`` Wh.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from devices.shelly.readings import (
     ChannelReading,
     Json,
     Kind,
+    LightReading,
     as_flag,
     as_list,
     as_moment,
@@ -51,6 +52,27 @@ def channels(shelly_id: str, status: Json, settings: Json) -> tuple[ChannelReadi
             )
         )
     return tuple(found)
+
+
+def lights(status: Json, settings: Json) -> tuple[LightReading, ...]:
+    """One reading per entry of ``lights[]``, of bulbs as of RGBW2; one that is no object keeps its place."""
+    names = as_list(settings.get("lights"))
+    return tuple(
+        LightReading(number, as_flag(as_object(raw).get("ison")), _nth_name(names, number))
+        for number, raw in enumerate(as_list(status.get("lights")))
+    )
+
+
+def climate(status: Json) -> tuple[float | None, float | None]:
+    """Degrees Celsius and percent humidity of a sensor; what calls itself invalid measures nothing."""
+    tmp, hum = as_object(status.get("tmp")), as_object(status.get("hum"))
+    celsius = as_number(tmp.get("tC"))
+    if celsius is None and tmp.get("units") == "C":
+        celsius = as_number(tmp.get("value"))
+    return (
+        None if as_flag(tmp.get("is_valid")) is False else celsius,
+        None if as_flag(hum.get("is_valid")) is False else as_number(hum.get("value")),
+    )
 
 
 def kind(status: Json) -> Kind:

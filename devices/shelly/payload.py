@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from devices.shelly import gen1, gen2
@@ -21,9 +22,11 @@ from devices.shelly.readings import (
     Skipped,
     Statuses,
     Target,
+    Watched,
     as_flag,
     as_id,
     as_list,
+    as_moment,
     as_name,
     as_number,
     as_object,
@@ -48,6 +51,9 @@ __all__ = [
 
 CHANNELS_MAX = 32
 MARK_MAX = 60
+UPDATED = "%Y-%m-%d %H:%M:%S"
+WATCHED: tuple[Kind, ...] = ("light", "sensor", "ble")
+"""What is looked at although it has no relay; a meter's or cover's own temperature is none of a room."""
 FAMILIES = {"G1": 1, "G2": 2, "G3": 3, "G4": 4, "GBLE": 0, "V1": 0}
 # For devices whose status shows no component that tells: what their model is.
 MODEL_KINDS: tuple[tuple[re.Pattern[str], Kind], ...] = (
@@ -124,6 +130,7 @@ def parse_device(
     is_gen1 = family == "G1" or (family != "G2" and gen1.has_relays(status) and not gen2.has_relays(status))
     protocol = gen1 if is_gen1 else gen2
     channels = protocol.channels(shelly_id, status, settings)
+    kind = "relay" if channels else _kind(status, model, family)
     return DeviceStatus(
         shelly_id=shelly_id,
         model=model,
@@ -132,8 +139,9 @@ def parse_device(
         channels=channels,
         mark=_mark(status),
         has_relay_info=bool(channels),
-        kind="relay" if channels else _kind(status, model, family),
+        kind=kind,
         name=as_name(status.get("name")) or gen1.device_name(settings) or gen2.device_name(settings),
+        watched=_watched(status, settings, kind),
     )
 
 
@@ -167,6 +175,30 @@ def _id_of(info: Json, status: Json, key: str) -> str:
     """The documentation tells not to rely on the outer key; it is the last resort."""
     family = as_text(info.get("gen"))
     return as_id(info.get("id"), family) or as_id(status.get("id"), family) or as_id(key, family)
+
+
+def _watched(status: Json, settings: Json, kind: Kind) -> Watched | None:
+    """What a light or sensor shows; None for every other kind, and where it shows nothing."""
+    if kind not in WATCHED:
+        return None
+    lights = gen1.lights(status, settings) or gen2.lights(status, settings) if kind == "light" else ()
+    measured = zip(gen1.climate(status), gen2.climate(status), strict=True)
+    celsius, humidity = (new if old is None else old for old, new in measured) if kind != "light" else (None, None)
+    if not lights and celsius is None and humidity is None:
+        return None
+    return Watched(lights, celsius, humidity, as_flag(status.get("_sleeping")) is True, _told_at(status))
+
+
+def _told_at(status: Json) -> datetime | None:
+    """When the device last spoke: ``_updated``, else Gen2's serial, which is that moment, else its own clock then.
+
+    Gen1's serial is a counter: far below any moment of this century.
+    """
+    try:
+        return datetime.strptime(as_text(status.get("_updated")), UPDATED).replace(tzinfo=UTC)
+    except ValueError:
+        clocks = (status.get("serial"), status.get("unixtime"), as_object(status.get("sys")).get("unixtime"))
+        return next((moment for raw in clocks if (moment := as_moment(as_number(raw)))), None)
 
 
 def _mark(status: Json) -> str:

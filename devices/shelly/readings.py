@@ -53,11 +53,36 @@ class ChannelReading:
 
 
 @dataclass(frozen=True)
+class LightReading:
+    """One light of a bulb or dimmer. ``output`` None: the payload does not say."""
+
+    channel: int
+    output: bool | None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a light or a sensor shows: never sold, only looked at (and a light switched by the staff).
+
+    ``told_at``: when the device itself last spoke to the cloud, which is how old the values are. ``asleep``: a battery
+    sensor that speaks only when it wakes; the cloud repeats its last word meanwhile and calls it online.
+    """
+
+    lights: tuple[LightReading, ...] = ()
+    celsius: float | None = None
+    humidity: float | None = None
+    asleep: bool = False
+    told_at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class DeviceStatus:
     """One device as the cloud knows it. ``mark`` changes with every push of the device; empty where none is given.
 
     ``generation`` is the true one (1 to 4), 0 for what is no relay family (Bluetooth, virtual). ``has_relay_info``: the
-    payload has relay blocks at all; without them it says nothing about how many relays the device has.
+    payload has relay blocks at all; without them it says nothing about how many relays the device has. ``watched``: of
+    a device without relays, where it shows something; a device with a relay never has it.
     """
 
     shelly_id: str
@@ -69,6 +94,7 @@ class DeviceStatus:
     has_relay_info: bool = False
     kind: Kind = "unknown"
     name: str | None = None
+    watched: Watched | None = None
 
     def channel(self, number: int) -> ChannelReading | None:
         return next((reading for reading in self.channels if reading.channel == number), None)

@@ -76,6 +76,11 @@ class Narrowed:
         return self != Narrowed(view=self.view)
 
     @property
+    def is_by_words(self) -> bool:
+        """Nothing but words narrows it: what stands at no location, of no kind that is sold, can be meant as well."""
+        return self == Narrowed(words=self.words, view=self.view)
+
+    @property
     def views(self) -> Sequence[tuple[str, str, str, bool]]:
         """The two ways to look at the same devices: title, icon, query, and whether it is this one."""
         return [(title, icon, self.query(view=key), key == self.view) for key, title, icon in VIEWS]

@@ -78,6 +78,9 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "shelly_off_failed": ("OFF failed", "plug", "hold"),
     "relay_on_confirmed": ("ON confirmed by read-back", "eye", "ok"),
     "relay_off_confirmed": ("OFF confirmed by read-back", "eye", "ok"),
+    "light_asked": ("Light: asked for", "power", "wait"),
+    "light_switched": ("Light switched, read back", "power", "ok"),
+    "light_failed": ("Light not switched", "power-off", "hold"),
     "relay_command_superseded": ("Overtaken by a later wish", "plug", "idle"),
 }
 """Known kinds of event; an unknown one is shown under its own name."""

@@ -111,6 +111,8 @@ TABLE: dict[str, Row] = {
     "dashboard:overview_live": READ_STAFF,
     "dashboard:devices": READ_STAFF,
     "dashboard:devices_live": READ_STAFF,
+    "dashboard:lights": READ_STAFF,
+    "dashboard:light_switch": DO_STAFF,
     "dashboard:device": READ_STAFF,
     "dashboard:device_live": READ_STAFF,
     "dashboard:device_pulse": ASK_ADMIN,
@@ -312,8 +314,9 @@ class Site:
         values |= {"location": self.location.pk, "color": "153e63", "name": LOGO}
         rows = {"device": self.device, "maintenance": self.device, "plan": self.plan, "session": self.session}
         rows |= {"account": self.account, "location": self.location, "payment": self.payment, "team": self.colleague}
+        rows["light"] = self.account
         rows |= {"alert": self.alert, "energy": self.source, "problem": self.problem}
-        values["reference"] = self.problem.reference
+        values |= {"reference": self.problem.reference, "shelly_id": "aabbcc", "channel": 0}
         word = name.rpartition(":")[2].partition("_")[0]
         if name in ("dashboard:energy_site", "dashboard:energy_token"):
             word = "location"

@@ -165,6 +165,7 @@ def _truth(device: Device, now: float) -> dict[str, Any]:
         relay.count(now)
         channels.append({**relay.state(), "alias": device.alias(relay.channel), "watts": relay.watts})
     state["channels"] = channels
+    state["lights"] = [{"channel": light.channel, "output": light.output} for light in device.lights.values()]
     return state
 
 

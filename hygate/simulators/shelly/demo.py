@@ -1,4 +1,4 @@
-"""The demo world: a laundry, a campsite pitch, a sauna and a charging place on one account."""
+"""The demo world: a laundry, a pitch, a sauna and a charging place, and what is never sold, on one account."""
 
 from __future__ import annotations
 
@@ -39,4 +39,5 @@ def furnish(simulator: Builder) -> None:
     add(DEMO_KEY, "34945410c025", "SHSW-25", channels=2, name="Sauna", channel_names=sauna, gen=1, watts=(40.0, 2200.0))
     add(DEMO_KEY, "a4cf1210c001", "SHSW-PM", name="EV socket 1", gen=1, watts=(11_000.0,))
     add(DEMO_KEY, "08b61f10c0a7", "SNSN-0013A", channels=0, name="Laundry climate", mode="sensor")
+    add(DEMO_KEY, "3494541fc0b1", "SHBDUO-1", channels=0, name="Entrance lamp", gen=1, mode="light")
     add(DEMO_KEY, "34945410c0e7", "SHSW-25", channels=0, name="Reception shutter", gen=1, mode="roller")

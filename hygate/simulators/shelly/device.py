@@ -1,10 +1,11 @@
-"""A Shelly device: its relays, and what the cloud was last told about it."""
+"""A Shelly device: its relays or lights, and what the cloud was last told about it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
+from hygate.simulators.shelly.light import Light
 from hygate.simulators.shelly.relay import GEN1_STATES, Relay
 
 COVER_MODES = ("roller", "cover")
@@ -36,6 +37,7 @@ class Device:
     base_status: dict[str, Any]
     settings: dict[str, Any]
     info: dict[str, Any] = field(default_factory=dict)
+    lights: dict[int, Light] = field(default_factory=dict)
     sleeping: bool = False
     online: bool = True
     stale: bool = False
@@ -89,7 +91,7 @@ class Device:
             return relay.name
         if not self.name:
             return "unnamed"
-        return f"{self.name} {channel + 1}" if len(self.relays) > 1 else self.name
+        return f"{self.name} {channel + 1}" if len(self.relays or self.lights) > 1 else self.name
 
     def dev_info(self) -> dict[str, Any]:
         return {"id": self.id, "gen": f"G{self.family}", "code": self.model, "online": self.online}

@@ -1,7 +1,8 @@
 """What survives a death of the simulator: the ledger line by line, the rest as one small file.
 
-A relay's entry is written before the state that it belongs to. When the simulator dies between the two, the answer
-has not left yet; the entry is dropped at the next start, so that ledger and world tell the same story.
+The entry of a move (a relay's, a light's) is written before the state that it belongs to. When the simulator dies
+between the two, the answer has not left yet; the entry is dropped at the next start, so that ledger and world tell the
+same story.
 """
 
 from __future__ import annotations
@@ -13,20 +14,22 @@ from typing import Any, TextIO
 
 from hygate.simulators.base import Ledger
 
+MOVES = ("relay", "light")
+
 
 class Journal(Ledger):
-    """A ledger that can keep itself in a file. ``relay_entries`` counts what the saved state has to match."""
+    """A ledger that can keep itself in a file. ``moves`` counts what the saved state has to match."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(clock)
-        self.relay_entries = 0
+        self.moves = 0
         self._file: TextIO | None = None
         self._unanswered: dict[int, int] = {}
 
     def add(self, kind: str, *, t: float | None = None, **fields: Any) -> dict[str, Any]:
         entry = super().add(kind, t=t, **fields)
-        if kind == "relay":
-            self.relay_entries += 1
+        if kind in MOVES:
+            self.moves += 1
         else:
             self._unanswered[id(entry)] = len(self.entries) - 1
         self._write(entry)
@@ -37,10 +40,10 @@ class Journal(Ledger):
         entry["status"] = status
         self._write({"answered": self._unanswered.pop(id(entry)), "status": status})
 
-    def open(self, path: Path, relay_entries: int) -> None:
-        """Take up the entries of an earlier run, of those about relays the first ``relay_entries``, and write on."""
-        self.entries[:0] = _read(path, relay_entries) if path.exists() else []
-        self.relay_entries = sum(entry["kind"] == "relay" for entry in self.entries)
+    def open(self, path: Path, moves: int) -> None:
+        """Take up the entries of an earlier run, of those about moves the first ``moves``, and write on."""
+        self.entries[:0] = _read(path, moves) if path.exists() else []
+        self.moves = sum(entry["kind"] in MOVES for entry in self.entries)
         fresh = path.with_suffix(path.suffix + ".new")
         fresh.write_text("".join(json.dumps(entry) + "\n" for entry in self.entries))
         fresh.replace(path)
@@ -56,7 +59,7 @@ class Journal(Ledger):
             self._file.write(json.dumps(line) + "\n")
 
 
-def _read(path: Path, relay_entries: int) -> list[dict[str, Any]]:
+def _read(path: Path, moves: int) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     for line in path.read_text().splitlines():
         try:
@@ -67,9 +70,9 @@ def _read(path: Path, relay_entries: int) -> list[dict[str, Any]]:
             entries[content["answered"]]["status"] = content["status"]
         else:
             entries.append(content)
-    kept, relays = [], 0
+    kept, seen = [], 0
     for entry in entries:
-        relays += entry["kind"] == "relay"
-        if entry["kind"] != "relay" or relays <= relay_entries:
+        seen += entry["kind"] in MOVES
+        if entry["kind"] not in MOVES or seen <= moves:
             kept.append(entry)
     return kept

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hygate.simulators.shelly.device import COVER_MODES, Device
+from hygate.simulators.shelly.light import lights_of
 from hygate.simulators.shelly.relay import INITIAL_STATES, Relay
 
 SWITCH = re.compile(r"switch:(\d+)")
@@ -24,6 +25,7 @@ CATEGORIES = (
     ("rollers", "roller"),
     ("cover:0", "roller"),
     ("lights", "light"),
+    ("light:0", "light"),
 )
 
 
@@ -64,6 +66,7 @@ def device_of(info: dict[str, Any], settings: dict[str, Any], status: dict[str, 
         mode=str(info.get("profile") or info.get("mode") or ("relay" if relays else "")),
         category=next((category for key, category in CATEGORIES if key in status), "sensor"),
         relays=relays,
+        lights={} if relays else lights_of(status),
         base_status=status,
         settings=settings,
         info={**info, "gen": gen, "key": f"simulated-device-key-of-{id}"},

@@ -90,7 +90,7 @@ class ShellySimulator(Simulator):
         initial_state: str = "off",
         mode: str = "",
     ) -> Device:
-        """A made-up device. ``mode``: roller (Gen1), cover, switch or sensor (Gen2+); a cover has no relay."""
+        """A made-up device. ``mode``: roller (Gen1), cover, switch or sensor (Gen2+), light; see ``templates``."""
         if gen == 1:
             device = device_of(*templates.gen1(id, model, name, mode or "relay", channels))
         else:
@@ -160,7 +160,7 @@ class ShellySimulator(Simulator):
         self.ledger.close()
 
     def operation(self, request: web.Request) -> str:
-        """``switch_on`` or ``switch_off`` for what switches a relay, ``read`` for the rest."""
+        """``switch_on`` or ``switch_off`` for what switches a relay or a light, ``read`` for the rest."""
         call = request.get(CALL)
         if call is None or not ("/set/" in request.path or request.path.endswith("/control")):
             return "read"
@@ -226,12 +226,12 @@ class ShellySimulator(Simulator):
     # -- state
     def save(self) -> None:
         if self._keeps_state and self._state_path is not None and self.world.dirty:
-            write_state(self._state_path, state_of(self.cloud, self.ledger.relay_entries))
+            write_state(self._state_path, state_of(self.cloud, self.ledger.moves))
             self.world.dirty = False
 
     def _restore(self, path: Path) -> None:
         state = read_state(path)
-        self.ledger.open(path.with_suffix(path.suffix + ".ledger"), state.get("relay_entries", 0))
+        self.ledger.open(path.with_suffix(path.suffix + ".ledger"), state.get("moves", 0))
         restore(self.cloud, state, self.clock())
         self._keeps_state = self.world.dirty = True
         self.save()

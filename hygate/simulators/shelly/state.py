@@ -11,10 +11,10 @@ from hygate.simulators.shelly.device import Device, Push
 KEPT = ("online", "stale", "enforced_off", "status_lag_s", "timer_drift_s", "serial", "booted_at")
 
 
-def state_of(cloud: Cloud, relay_entries: int) -> dict[str, Any]:
-    """``relay_entries``: how many of the ledger's entries about relays this state has behind it."""
+def state_of(cloud: Cloud, moves: int) -> dict[str, Any]:
+    """``moves``: how many of the ledger's entries about relays and lights this state has behind it."""
     return {
-        "relay_entries": relay_entries,
+        "moves": moves,
         "limits": asdict(cloud.limits),
         "accounts": {account.name: account.key for account in cloud.accounts},
         "devices": [_device_state(device) for device in cloud.world.devices.values()],
@@ -39,6 +39,7 @@ def _device_state(device: Device) -> dict[str, Any]:
     state = {key: getattr(device, key) for key in KEPT}
     state.update(account=device.account, id=device.id)
     state["relays"] = [relay.state() for relay in device.relays.values()]
+    state["lights"] = [{"channel": light.channel, "output": light.output} for light in device.lights.values()]
     if not device.is_heard or device.sleeping:  # the cloud's last word, which no new push will replace
         state["shown"] = [asdict(push) for push in device.pushes]
     return state
@@ -53,6 +54,9 @@ def _restored(cloud: Cloud, kept: dict[str, Any]) -> Device | None:
     for state in kept["relays"]:
         if state["channel"] in device.relays:
             device.relays[state["channel"]].restore(state)
+    for state in kept.get("lights", []):
+        if state["channel"] in device.lights:
+            device.lights[state["channel"]].output = state["output"]
     device.pushes = [Push(**push) for push in kept.get("shown", [])]
     cloud.world.resume(device)
     return device

@@ -1,4 +1,4 @@
-"""The status as the cloud serves it: the device's own answer with the live relays merged in and four extra keys."""
+"""The status as the cloud serves it: the device's own answer with what is live merged in and four extra keys."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hygate.simulators.shelly.device import Device
+from hygate.simulators.shelly.light import merge_light
 from hygate.simulators.shelly.relay import Relay
 
 WATT_MINUTES_PER_WH = 60.0
@@ -18,6 +19,8 @@ def pushed_status(device: Device, t: float) -> dict[str, Any]:
     merge = _merge_gen1 if device.gen == 1 else _merge_gen2
     for relay in device.relays.values():
         merge(status, relay, t)
+    for light in device.lights.values():
+        merge_light(status, light)
     _merge_clock(status, device, t)
     status.update(id=device.id, code=device.model, serial=device.serial, _updated=utc_text(t))
     if device.sleeping:

@@ -8,8 +8,12 @@ Answers = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 
 
 def gen1(id: str, model: str, name: str | None, mode: str, channels: int) -> Answers:
-    """(shelly, settings, status) of a Gen1 device; in roller mode it has rollers instead of relays."""
+    """(shelly, settings, status) of a Gen1 device; instead of relays, mode ``roller`` has rollers, ``light`` one lamp.
+
+    ``channels`` is 0 for both.
+    """
     mac = id.upper()
+    is_light, mode = mode == "light", "white" if mode == "light" else mode
     info = {"type": model, "mac": mac, "auth": False, "fw": "20230913-112234/v1.14.0-gcb84623", "mode": mode}
     relay_settings = [{"name": None, "default_state": "off", "auto_on": 0, "auto_off": 0} for _ in range(channels)]
     settings = {"device": {"type": model, "mac": mac}, "name": name, "mode": mode, "relays": relay_settings}
@@ -26,6 +30,10 @@ def gen1(id: str, model: str, name: str | None, mode: str, channels: int) -> Ans
     }
     if mode == "roller":
         status["rollers"] = [{"state": "stop", "power": 0, "is_valid": True, "current_pos": 0, "positioning": True}]
+    elif is_light:
+        status["lights"] = [
+            {"ison": False, "source": "input", "has_timer": False, "mode": mode, "brightness": 80, "temp": 2700}
+        ]
     else:
         status["relays"] = [
             {"ison": False, "has_timer": False, "overpower": False, "is_valid": True, "source": "input"}
@@ -39,7 +47,9 @@ def gen1(id: str, model: str, name: str | None, mode: str, channels: int) -> Ans
 
 
 def gen2(id: str, model: str, name: str | None, mode: str, channels: int, gen: int) -> Answers:  # noqa: PLR0917
-    """(shelly, settings, status) of a Gen2+ device; profile ``cover`` has a cover, ``sensor`` only measures."""
+    """(shelly, settings, status) of a Gen2+ device; profile ``cover`` has a cover, ``light`` one lamp, ``sensor`` only
+    measures; ``channels`` is 0 for all three.
+    """
     mac = id.upper()
     info: dict[str, Any] = {"name": name, "id": f"shelly-{id}", "mac": mac, "model": model, "gen": gen, "ver": "1.7.5"}
     settings: dict[str, Any] = {"sys": {"device": {"name": name, "mac": mac}, "cfg_rev": 1}, "cloud": {"enable": True}}
@@ -56,8 +66,10 @@ def gen2(id: str, model: str, name: str | None, mode: str, channels: int, gen: i
     if mode == "cover":
         info["profile"] = mode
         status["cover:0"] = {"id": 0, "source": "init", "state": "stopped", "apower": 0, "pos_control": False}
-    elif mode == "switch":
+    elif mode in ("switch", "light"):
         info["profile"] = mode
+        if mode == "light":
+            status["light:0"] = {"id": 0, "source": "init", "output": False, "brightness": 80}
     elif mode == "sensor":
         status["temperature:0"] = {"id": 0, "tC": 21.7, "tF": 71.1}
         status["humidity:0"] = {"id": 0, "rh": 52.5}

@@ -71,7 +71,7 @@ class V1:
             return web.json_response(account.raw_device_list)
         entries: dict[str, Any] = {}
         for device in self._cloud.devices(account):
-            for channel in sorted(device.relays) or [0]:
+            for channel in sorted(device.relays or device.lights) or [0]:
                 entry = _list_entry(device, channel)
                 entries[entry["id"]] = entry
         return answer({"devices": entries or []})
@@ -104,7 +104,7 @@ def _list_entry(device: Device, channel: int) -> dict[str, Any]:
         "category": device.category,
         "gen": device.family,
         "channel": channel,
-        "channels_count": max(1, len(device.relays)),
+        "channels_count": max(1, len(device.relays or device.lights)),
         "mode": device.mode,
         "name": device.alias(channel),
         "room_id": 1,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
 from hygate.simulators.shelly.cloud import ACCOUNT, CALL, KEY_FIELD, Account, Cloud
 from hygate.simulators.shelly.device import Device
+from hygate.simulators.shelly.light import Light
 from hygate.simulators.shelly.relay import Relay
 
+Part = TypeVar("Part", Relay, Light)
 IDS_MAX = 10
 SELECTABLE = ("status", "settings")
 HTTP_OF = {"no_permissions": 400, "invalid_token": 401, "DEVICE_NOT_FOUND": 404}
@@ -43,6 +45,7 @@ class V2:
     def add_routes(self, app: web.Application) -> None:
         app.router.add_post("/v2/devices/api/get", self.get)
         app.router.add_post("/v2/devices/api/set/switch", self.set_switch)
+        app.router.add_post("/v2/devices/api/set/light", self.set_light)
         app.router.add_post("/v2/devices/api/set/groups", self.set_groups)
 
     async def get(self, request: web.Request) -> web.Response:
@@ -61,12 +64,24 @@ class V2:
         wanted = _body(request)
         try:
             on, toggle_after = _command(wanted, also=("id", "channel"))
-            if not isinstance(wanted.get("id"), str):
-                raise Refused("BAD_REQUEST", "id must be a string")
-            device, relay = self._target(request[ACCOUNT], wanted["id"], wanted.get("channel", 0))
+            device, relay = self._target(request[ACCOUNT], _id(wanted), wanted.get("channel", 0))
         except Refused as refused:
             return refusal(refused.code, refused.messages)
         self._switch(device, relay, on, toggle_after)
+        return web.Response()
+
+    async def set_light(self, request: web.Request) -> web.Response:
+        """On and off only: what else the real one takes (brightness, colour, a timer) is refused as unknown."""
+        wanted = _body(request)
+        try:
+            if "toggle_after" in wanted:
+                raise Refused("BAD_REQUEST", "unknown parameters: toggle_after")
+            on, _ = _command(wanted, also=("id", "channel"))
+            device, light = self._light(request[ACCOUNT], _id(wanted), wanted.get("channel", 0))
+        except Refused as refused:
+            return refusal(refused.code, refused.messages)
+        world = self._cloud.world
+        world.shine(device, light, on=on, t=world.settle())
         return web.Response()
 
     async def set_groups(self, request: web.Request) -> web.Response:
@@ -92,10 +107,21 @@ class V2:
         if not device_id or not channel.isdecimal():
             raise Refused("BAD_REQUEST")
         if kind != "switch" and self._cloud.device(account, device_id) is not None:
-            raise Refused("DEVICE_UNSUPPORTED_COMMAND")  # no lights and no covers are simulated
+            raise Refused("DEVICE_UNSUPPORTED_COMMAND")  # no groups of lights or covers are simulated
         return self._target(account, device_id, int(channel))
 
     def _target(self, account: Account, id: str, channel: object) -> tuple[Device, Relay]:
+        device, number = self._there(account, id, channel)
+        if device.is_cover:
+            raise Refused("DEVICE_INVALID_MODE")
+        return device, _one_of(device.relays, number)
+
+    def _light(self, account: Account, id: str, channel: object) -> tuple[Device, Light]:
+        device, number = self._there(account, id, channel)
+        return device, _one_of(device.lights, number)
+
+    def _there(self, account: Account, id: str, channel: object) -> tuple[Device, int]:
+        """A device that a command can reach, and the channel as a number."""
         if isinstance(channel, bool) or not isinstance(channel, int | float) or channel != int(channel):
             raise Refused("BAD_REQUEST", "channel must be a number")
         device = self._cloud.device(account, id)
@@ -103,13 +129,7 @@ class V2:
             raise Refused("no_permissions")
         if not device.online:
             raise Refused("DEVICE_OFFLINE")
-        if device.is_cover:
-            raise Refused("DEVICE_INVALID_MODE")
-        if not device.relays:
-            raise Refused("DEVICE_FAILED_COMMAND")
-        if int(channel) not in device.relays:
-            raise Refused("DEVICE_INVALID_CHANNEL")
-        return device, device.relays[int(channel)]
+        return device, int(channel)
 
     def _switch(self, device: Device, relay: Relay, on: bool, toggle_after: float | None) -> None:
         world = self._cloud.world
@@ -140,6 +160,22 @@ def _body(request: web.Request) -> dict[str, Any]:
     """The JSON object of the request; what is no object has no parameter at all and is refused for that."""
     body = request[CALL].json
     return {key: value for key, value in body.items() if key != KEY_FIELD} if isinstance(body, dict) else {}
+
+
+def _id(wanted: dict[str, Any]) -> str:
+    id = wanted.get("id")
+    if not isinstance(id, str):
+        raise Refused("BAD_REQUEST", "id must be a string")
+    return id
+
+
+def _one_of(parts: dict[int, Part], channel: int) -> Part:
+    """A relay or a light; a device that has none of the kind fails the command."""
+    if not parts:
+        raise Refused("DEVICE_FAILED_COMMAND")
+    if channel not in parts:
+        raise Refused("DEVICE_INVALID_CHANNEL")
+    return parts[channel]
 
 
 def _command(command: object, also: tuple[str, ...] = ()) -> tuple[bool, float | None]:

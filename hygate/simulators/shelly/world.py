@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from hygate.simulators.base import Ledger
 from hygate.simulators.shelly.device import Device, Push
+from hygate.simulators.shelly.light import Light
 from hygate.simulators.shelly.relay import Cause, Relay, Timer
 from hygate.simulators.shelly.status import next_serial, pushed_status
 
@@ -90,6 +91,15 @@ class World:
         if changed or had_timer or relay.timer is not None:
             self.dirty = True
             self.push(device, t)
+
+    def shine(self, device: Device, light: Light, *, on: bool, t: float) -> None:
+        """Set a light by a request of the cloud's."""
+        if light.output == on:
+            return
+        light.output, light.source = on, SOURCES["request"][device.family - 1]
+        self._ledger.add("light", t=t, account=device.account, device=device.id, channel=light.channel, on=on)
+        self.dirty = True
+        self.push(device, t)
 
     def press(self, device: Device, relay: Relay, t: float) -> None:
         self.switch(device, relay, on=not relay.output, cause="button", t=t)
