@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from hygate.simulators.shelly import DEMO_KEY, ShellySimulator, build
+from tests.captured import SHELLY, needs_shelly
 from tests.simulators.shelly_bench import Bench, Clock, furnished
-
-PAYLOADS = Path(
-    os.environ.get("HYGATE_PAYLOADS", Path(__file__).resolve().parents[2] / ".." / "shared" / "fixtures" / "shelly")
-)
-needs_payloads = pytest.mark.skipif(not PAYLOADS.is_dir(), reason="HYGATE_PAYLOADS names no folder")
 
 
 @pytest.fixture
@@ -33,15 +28,15 @@ def test_the_demo_world_has_a_laundry_and_what_cannot_be_sold(clock: Clock) -> N
         bench.close()
 
 
-@needs_payloads
+@needs_shelly
 def test_captured_devices_are_served_with_28_relay_channels(clock: Clock) -> None:
     lines: list[str] = []
-    bench = Bench(build(PAYLOADS, None, lines.append, rate_limit_s=0, clock=clock), clock)
+    bench = Bench(build(SHELLY, None, lines.append, rate_limit_s=0, clock=clock), clock)
     try:
         devices = bench.http.get("/_ctl/devices").json()
         assert len(devices) == 23
         assert sum(len(device["channels"]) for device in devices) == 28
-        assert len(lines) == len(list(PAYLOADS.iterdir())) - 23
+        assert len(lines) == len(list(SHELLY.iterdir())) - 23
         assert any(line.startswith("cloud_v1_all_status__mixed-account.json passed over") for line in lines)
         first = bench.v1("/device/all_status", key=DEMO_KEY, show_info="true").json()["data"]["devices_status"]
         second = bench.v1("/device/all_status", key=f"{DEMO_KEY}-2").json()["data"]["devices_status"]
@@ -53,9 +48,9 @@ def test_captured_devices_are_served_with_28_relay_channels(clock: Clock) -> Non
         bench.close()
 
 
-@needs_payloads
+@needs_shelly
 def test_every_captured_relay_can_be_switched_and_read(clock: Clock) -> None:
-    bench = Bench(build(PAYLOADS, None, lambda _: None, rate_limit_s=0, clock=clock), clock)
+    bench = Bench(build(SHELLY, None, lambda _: None, rate_limit_s=0, clock=clock), clock)
     keys = {"demo": DEMO_KEY, "account-2": f"{DEMO_KEY}-2"}
     try:
         for device in bench.http.get("/_ctl/devices").json():

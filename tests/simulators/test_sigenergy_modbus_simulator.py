@@ -15,7 +15,7 @@ import pytest
 
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.sigenergy import SigenergySimulator, build
-from tests.devices.energy.captured import SIGENERGY, needs_sigenergy
+from tests.captured import SIGENERGY, needs_sigenergy
 
 MBPOLL = shutil.which("mbpoll")
 PLANT, INVERTER = 247, 1

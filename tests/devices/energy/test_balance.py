@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from devices.energy.balance import TOLERANCE_W, Proven, Refused, Unproven, Verdict, judge, tolerance_w, weigh
 from devices.energy.reading import INVERTER_PHASES, PHASES, Field, Measured, Reading
-from tests.devices.energy.captured import SIGENERGY, needs_sigenergy
+from tests.captured import SIGENERGY, needs_sigenergy
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 

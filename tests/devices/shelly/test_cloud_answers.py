@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +11,10 @@ import pytest
 from devices.shelly import errors
 from devices.shelly.cloud import ShellyCloud
 from devices.shelly.errors import ShellyError, named
+from tests.captured import SHELLY
 from tests.devices.shelly.told_server import KEY, PRO, RELAY, Server, off
 
-FIXTURES = Path(
-    os.environ.get("HYGATE_PAYLOADS", Path(__file__).resolve().parents[3] / ".." / "shared" / "fixtures" / "shelly")
-)
-CATALOGUE = FIXTURES / "cloud_error_bodies.json"
+CATALOGUE = SHELLY / "cloud_error_bodies.json"
 MANY = 3_000_000  # bytes: more than a command may answer, less than all_status may
 
 

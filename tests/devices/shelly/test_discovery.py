@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +14,8 @@ from devices.shelly.discovery import FoundChannel, discover, merged
 from devices.shelly.payload import ChannelReading, DeviceStatus, Kind, ListedDevice
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.shelly import ShellySimulator
+from tests.captured import SHELLY, needs_shelly
 
-FIXTURES = Path(
-    os.environ.get("HYGATE_PAYLOADS", Path(__file__).resolve().parents[3] / ".." / "shared" / "fixtures" / "shelly")
-)
-needs_fixtures = pytest.mark.skipif(not FIXTURES.is_dir(), reason="the shared Shelly payloads are not here")
 KEY = "key-of-the-campsite"
 
 
@@ -131,7 +126,7 @@ def test_empty_account_has_nothing() -> None:
 @pytest.fixture
 def simulator() -> Iterator[RunningSimulator]:
     furnished = ShellySimulator(rate_limit_s=0)
-    if FIXTURES.is_dir():
+    if SHELLY.is_dir():
         furnished.add_raw_account(
             "mixed", all_status=captured("all_status"), device_list=captured("interface_device_list")
         )
@@ -144,7 +139,7 @@ def simulator() -> Iterator[RunningSimulator]:
 
 
 def captured(what: str) -> Any:
-    return json.loads((FIXTURES / f"cloud_v1_{what}__mixed-account.json").read_text())
+    return json.loads((SHELLY / f"cloud_v1_{what}__mixed-account.json").read_text())
 
 
 def test_discovery_is_two_requests_with_the_callers_pause_between(simulator: RunningSimulator) -> None:
@@ -165,7 +160,7 @@ def test_discovery_is_two_requests_with_the_callers_pause_between(simulator: Run
     assert "cover profile" in rows[2].reason
 
 
-@needs_fixtures
+@needs_shelly
 def test_mixed_account_shows_what_the_ruling_says(
     simulator: RunningSimulator, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -192,10 +187,10 @@ def test_mixed_account_shows_what_the_ruling_says(
     assert "broken0000ff" in caplog.text
 
 
-@needs_fixtures
+@needs_shelly
 def test_captured_devices_of_the_fixtures_show_their_28_channels() -> None:
     furnished = ShellySimulator(rate_limit_s=0)
-    furnished.load_payloads(FIXTURES)
+    furnished.load_payloads(SHELLY)
     running = RunningSimulator(furnished).start()
     try:
         keys = [account.key for account in furnished.cloud.accounts]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,11 +17,8 @@ from devices.shelly.payload import parse_all_status, parse_device
 from devices.shelly.readings import LightReading, ListedDevice, Watched
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.shelly import ShellySimulator
+from tests.captured import SHELLY, needs_shelly
 
-FIXTURES = Path(
-    os.environ.get("HYGATE_PAYLOADS", Path(__file__).resolve().parents[3] / ".." / "shared" / "fixtures" / "shelly")
-)
-needs_fixtures = pytest.mark.skipif(not FIXTURES.is_dir(), reason="the shared Shelly payloads are not here")
 KEY = "MTYzNDYzMDM0MQuidSECRETKEY0123456789"
 BULB, LAMP, GONE, RELAY, SENSOR = "349454000001", "a8032a000002", "349454000003", "34987a000004", "08b61f000005"
 
@@ -33,17 +28,17 @@ def watched(status: dict[str, Any], **more: Any) -> Watched | None:
 
 
 def captured(name: str) -> dict[str, Any]:
-    status: dict[str, Any] = json.loads((FIXTURES / name).read_text())["status"]
+    status: dict[str, Any] = json.loads((SHELLY / name).read_text())["status"]
     return status
 
 
-@needs_fixtures
+@needs_shelly
 def test_a_captured_rgbw2_has_one_light_that_is_off() -> None:
     seen = watched(captured("SHRGBW2__color-mode.json"), model="SHRGBW2", family="G1")
     assert seen == Watched((LightReading(0, output=False),), told_at=datetime(2025, 3, 8, 13, 49, 35, tzinfo=UTC))
 
 
-@needs_fixtures
+@needs_shelly
 @pytest.mark.parametrize(
     ("name", "family", "celsius", "humidity"),
     [("SHHT-1__ht.json", "G1", 21.75, 62.5), ("SNSN-0013A__plusht.json", "G2", 25.7, 19.1)],
@@ -56,10 +51,10 @@ def test_a_captured_sensor_says_how_warm_and_how_damp_it_is(
     assert (seen.celsius, seen.humidity, seen.lights) == (celsius, humidity, ())
 
 
-@needs_fixtures
+@needs_shelly
 def test_of_all_captured_devices_only_these_are_watched() -> None:
     """A relay, a cover or a meter measures its own inside: that is no room's temperature."""
-    files = [json.loads(path.read_text()) for path in sorted(FIXTURES.glob("*__*.json"))]
+    files = [json.loads(path.read_text()) for path in sorted(SHELLY.glob("*__*.json"))]
     devices = [file for file in files if isinstance(file, dict) and "shelly" in file and "status" in file]
     models = {
         file["shelly"].get("model") or file["shelly"].get("type")

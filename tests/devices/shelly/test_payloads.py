@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +17,8 @@ from devices.shelly.payload import (
     parse_device_list,
     parse_v2_get,
 )
+from tests.captured import SHELLY, needs_shelly
 
-FIXTURES = Path(
-    os.environ.get("HYGATE_PAYLOADS", Path(__file__).resolve().parents[3] / ".." / "shared" / "fixtures" / "shelly")
-)
-needs_fixtures = pytest.mark.skipif(not FIXTURES.is_dir(), reason="the shared Shelly payloads are not here")
 ROW = re.compile(
     r"\| (?P<file>\S+\.json) \|.*?\| (?P<gen>[1-4]) \| [^|]* \|[^|]*\| (?P<count>\d+)[^(|]*\((?P<names>[^)]*)\)"
 )
@@ -280,35 +276,35 @@ def captured(path: Path) -> DeviceStatus:
 def readme_rows() -> list[tuple[str, int, int, list[str | None]]]:
     """(file, generation, channels, their names) of each device file, as the README of the fixtures says."""
     rows = []
-    for hit in ROW.finditer((FIXTURES / "README.md").read_text()):
+    for hit in ROW.finditer((SHELLY / "README.md").read_text()):
         count = int(hit["count"])
         names = [None if name == "None" else name for name in hit["names"].split(", ")] if count else []
         rows.append((hit["file"], int(hit["gen"]), count, names))
     return rows
 
 
-@needs_fixtures
+@needs_shelly
 def test_captured_devices_have_exactly_the_28_channels_in_23_files_of_their_readme() -> None:
     rows = readme_rows()
     assert (len(rows), sum(count for _, _, count, _ in rows)) == (23, 28)
     for file, generation, count, names in rows:
-        device = captured(FIXTURES / file)
+        device = captured(SHELLY / file)
         assert (file, device.generation, len(device.channels)) == (file, generation, count)
         assert (file, [one.name for one in device.channels]) == (file, names)
         assert all(one.output is not None for one in device.channels), file
 
 
-@needs_fixtures
+@needs_shelly
 def test_captured_status_of_the_documentation_is_read() -> None:
-    raw = json.loads((FIXTURES / "cloud_v1_device_status__SNSW-001P16EU.json").read_text())["data"]["device_status"]
+    raw = json.loads((SHELLY / "cloud_v1_device_status__SNSW-001P16EU.json").read_text())["data"]["device_status"]
     device = parse_device(raw["id"], raw, online=True)
     assert (device.model, device.generation, device.mark) == ("SNSW-001P16EU", 2, "serial 1634630341.44")
     assert (device.channels[0].output, device.channels[0].energy_wh) == (False, 0.031)
 
 
-@needs_fixtures
+@needs_shelly
 def test_captured_v2_answer_without_a_switch_block_claims_nothing() -> None:
-    parsed = parse_v2_get(json.loads((FIXTURES / "cloud_v2_devices_api_get__SNPL-00112EU.json").read_text()))
+    parsed = parse_v2_get(json.loads((SHELLY / "cloud_v2_devices_api_get__SNPL-00112EU.json").read_text()))
     assert [(one.shelly_id, one.online, one.has_relay_info, one.mark) for one in parsed.devices] == [
         ("b48a0a1cd978", True, False, "")
     ]

@@ -22,12 +22,12 @@ from django.core.management import CommandError, call_command
 from devices.models import ShellyAccount
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.shelly import ShellySimulator
+from tests.captured import SHELLY, needs_shelly
 
 ROOT = Path(__file__).resolve().parents[3]
-FIXTURES = Path(os.environ.get("HYGATE_PAYLOADS", ROOT / ".." / "shared" / "fixtures" / "shelly"))
 ROW = re.compile(r"^\| (?P<file>\S+\.json) \|.*?\| [1-4] \| [^|]* \|[^|]*\| (?P<count>\d+)", re.MULTILINE)
 pytestmark = [
-    pytest.mark.skipif(not FIXTURES.is_dir(), reason="the shared Shelly payloads are not here"),
+    needs_shelly,
     pytest.mark.django_db(transaction=True),
 ]
 
@@ -42,7 +42,7 @@ def sync(url: str, key: str, name: str = "camp") -> list[dict[str, Any]]:
 
 
 def captured(what: str) -> Any:
-    return json.loads((FIXTURES / f"cloud_v1_{what}__mixed-account.json").read_text())
+    return json.loads((SHELLY / f"cloud_v1_{what}__mixed-account.json").read_text())
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def server(tmp_path: Path) -> Iterator[str]:
         "HYGATE_VAR_DIR": str(tmp_path),
     }
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "simulate", "shelly", "--port", str(free_port()), "--payloads", str(FIXTURES)],
+        [sys.executable, "manage.py", "simulate", "shelly", "--port", str(free_port()), "--payloads", str(SHELLY)],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
@@ -128,7 +128,7 @@ def test_every_captured_device_is_found_through_a_simulator_of_its_own(server: s
     assert sum(channels.values()) == 28
     assert all(row["sellable"] for row in rows if row["channel"] is not None)
     assert {row["shelly_id"] for row in found["demo-shelly-key-2"]} == {"ec62608c9c00"}
-    expected = [int(hit["count"]) for hit in ROW.finditer((FIXTURES / "README.md").read_text())]
+    expected = [int(hit["count"]) for hit in ROW.finditer((SHELLY / "README.md").read_text())]
     devices = {(key, row["shelly_id"]) for key in found for row in found[key]}
     assert len(devices) == len(expected) == 23
     assert sorted(channels.get(device, 0) for device in devices) == sorted(expected)

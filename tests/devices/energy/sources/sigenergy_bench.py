@@ -15,7 +15,7 @@ from hygate import clock
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.sigenergy.openapi import DEMO_SYSTEM_ID
 from hygate.simulators.sigenergy.simulator import build
-from tests.devices.energy.captured import SIGENERGY
+from tests.captured import SIGENERGY
 
 SECRET = "secret-that-nobody-may-see"
 _keys = itertools.count()

@@ -13,7 +13,7 @@ from devices.energy.reading import Field
 from devices.energy.sources.renogy import values
 from devices.energy.sources.renogy.values import Latest, RenogyDevice
 from devices.energy.sources.source import Malformed
-from tests.devices.energy.captured import RENOGY, needs_renogy
+from tests.captured import RENOGY, needs_renogy
 
 MILLIAMPS = {"presentAmps": "mA"}
 

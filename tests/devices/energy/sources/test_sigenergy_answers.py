@@ -13,7 +13,7 @@ from devices.energy.sources import sigenergy_answers as answers
 from devices.energy.sources.sigenergy_answers import data_of
 from devices.energy.sources.sigenergy_openapi import flow_fields, state_fields, station_in, token_in
 from devices.energy.sources.source import Malformed, SourceError
-from tests.devices.energy.captured import needs_sigenergy
+from tests.captured import needs_sigenergy
 from tests.devices.energy.sources.sigenergy_bench import payload, values
 
 AT = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

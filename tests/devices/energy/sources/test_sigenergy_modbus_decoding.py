@@ -11,7 +11,7 @@ from devices.energy.reading import PHASES, Field, Reading
 from devices.energy.sources.sigenergy_modbus.decoding import decode, number, unsigned, words_of
 from devices.energy.sources.sigenergy_modbus.registers import ALARMS_AND_LOAD, FAST, LIMITS, Block, Kind
 from devices.energy.sources.source import Malformed
-from tests.devices.energy.captured import SIGENERGY, needs_sigenergy
+from tests.captured import SIGENERGY, needs_sigenergy
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 

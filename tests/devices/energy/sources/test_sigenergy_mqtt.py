@@ -36,7 +36,7 @@ from devices.energy.sources.source import Refused, SourceError, Unreachable
 from hygate import clock
 from hygate.simulators.sigenergy import mqtt
 from hygate.simulators.sigenergy.certificates import Certificates
-from tests.devices.energy.captured import needs_sigenergy
+from tests.captured import needs_sigenergy
 from tests.devices.energy.sources.sigenergy_bench import SECRET, Bench, payload, values
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
