@@ -89,7 +89,7 @@ def _path(pattern: URLPattern, rows: dict[str, int]) -> str:
 
     route = str(pattern.pattern)
     word = next((word for word in rows if route.startswith(word)), "")
-    values: dict[str, Any] = {"pk": rows.get(word), "kind": "sigenergy_modbus"}
+    values: dict[str, Any] = {"pk": rows.get(word), "kind": "sigenergy_modbus", "shelly_id": "a1b2c3", "channel": 0}
     return reverse(f"dashboard:{pattern.name}", kwargs={key: values[key] for key in pattern.pattern.converters})
 
 
