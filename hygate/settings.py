@@ -218,6 +218,10 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 else:
     DATABASES["default"]["ENGINE"] = "hygate.postgresql"
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    if env.flag("HYGATE_KEEP_PLANS", default=True):
+        # a wide query takes the server ten times longer to plan than to answer (ADR 0018)
+        keep_plans = {"server_side_binding": True, "prepare_threshold": 2}
+        DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | keep_plans
 # a connection stays as long as its thread: on PostgreSQL a new one costs as much as a page's queries together
 DATABASES["default"]["CONN_MAX_AGE"] = None
 
