@@ -1,29 +1,26 @@
 """The short way to "nothing new": most questions of an open page are answered by one query, before any page is made.
 
 An open session page asks every few seconds whether it is still true. Making the page to find that out costs some ten
-milliseconds; a thousand open pages would keep a core busy. So each web process remembers under which rows it gave a
-version away:
+milliseconds; a thousand open pages would keep a core busy. So a page's ETag says of which rows it was made:
 
 1. ``facts`` reads, in one prepared query, every column that a session's page is made of.
-2. Are they what they were when this version was answered, the answer is 304.
-3. Otherwise, and always after ``GOOD_FOR_S``, the page is made, and what it says is remembered with the facts that were
-   read *before* it: a row that changes in between is found by the next question.
+2. Are they what the ETag says, the answer is 304. Any web process can tell; none has to remember anything.
+3. Otherwise, and always after ``GOOD_FOR_S``, the page is made, and its ETag says when, and of the facts that were read
+   *before* it: a row that changes in between is found by the next question.
 
-What a page shows beside those rows (plans to add time from, gates, midnight) is at most ``GOOD_FOR_S`` old. Watts and
-energy are not part of a version; they travel in a header of every answer.
+What a page shows beside those rows (plans to add time from, gates, settings) is at most ``GOOD_FOR_S`` old. Watts and
+energy are not part of a version; they travel in a header of every answer. A phone that makes one up deceives itself.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from django.db import DatabaseError
 from django.db.models import Exists, Model, OuterRef, QuerySet, Subquery
@@ -42,21 +39,19 @@ from sessions_app.queue.models import IN_LINE
 from sessions_app.states import State
 
 LINK = re.compile(r"^/session/([A-Za-z0-9_-]{20,100})/$")
-NOTHING_CHANGES_S, SOMETHING_CHANGES_S = 300.0, 6.0
+NOTHING_CHANGES_S, OFFER_CHANGES_S, SOMETHING_CHANGES_S = 900.0, 300.0, 6.0
 GOOD_FOR_S = {
     State.GRACE: NOTHING_CHANGES_S,
+    State.STARTING: NOTHING_CHANGES_S,
     State.RUNNING: NOTHING_CHANGES_S,
-    State.COMPLETED: NOTHING_CHANGES_S,
-    State.CANCELLED: NOTHING_CHANGES_S,
+    State.STOPPING: NOTHING_CHANGES_S,
+    State.COMPLETED: OFFER_CHANGES_S,
+    State.CANCELLED: OFFER_CHANGES_S,
     State.HELD: SOMETHING_CHANGES_S,
-    State.STARTING: SOMETHING_CHANGES_S,
-    State.STOPPING: SOMETHING_CHANGES_S,
 }
 """Waiting and paused pages tell of other sessions and of the site: they are made anew each time."""
 LAST_MINUTE_S = 60
-REMEMBERED = 20_000
-MARK_LENGTH = 40
-"""A version that we gave away is shorter; nobody may fill the memory with others."""
+MARKED = re.compile(r'^W/"([0-9a-f]{1,32})\.([0-9a-f]{1,10})\.([0-9a-f]{24})"$')
 
 ENGINES_OWN = {field.name for field in Due._meta.get_fields()}
 QUIET: dict[type[Model], set[str]] = {
@@ -75,16 +70,41 @@ class Facts:
     digest: bytes
     state: str
     ends_at: datetime | None
+    extendable: bool
     watts: int | None
     used_wh: float | None
 
-    def good_for_s(self) -> float:
-        near = self.ends_at is not None and (self.ends_at - clock.now()).total_seconds() < LAST_MINUTE_S
-        return SOMETHING_CHANGES_S if near else GOOD_FOR_S.get(State(self.state), 0)
+    def good_for_s(self, now: datetime) -> float:
+        if self.ends_at is not None and (self.ends_at - now).total_seconds() < LAST_MINUTE_S:
+            return SOMETHING_CHANGES_S
+        offers = self.extendable and self.state == State.RUNNING
+        return OFFER_CHANGES_S if offers else GOOD_FOR_S.get(State(self.state), 0)
+
+    def seal(self, version: str, language: str) -> str:
+        """Says that the page of this version, in this language, was made of these rows."""
+        return hashlib.sha256(f"{version} {language} ".encode() + self.digest).hexdigest()[:24]
 
 
-Question = tuple[str, str, str]
-"""Path, version, and what the phone says of languages (cookie and header)."""
+class Mark(NamedTuple):
+    """What an ETag says: the page's version, when it was made (Unix seconds), and of what."""
+
+    version: str
+    made_s: int
+    seal: str
+
+    @classmethod
+    def read(cls, etag: str) -> Mark | None:
+        found = MARKED.match(etag)
+        return cls(found[1], int(found[2], 16), found[3]) if found else None
+
+    def holds(self, facts: Facts, language: str) -> bool:
+        now = clock.now()
+        age_s = now.timestamp() - self.made_s
+        # near the end an older answer counts no longer, however long it was meant to
+        return 0 <= age_s < facts.good_for_s(now) and self.seal == facts.seal(self.version, language)
+
+    def __str__(self) -> str:
+        return f'W/"{self.version}.{self.made_s:x}.{self.seal}"'
 
 
 class AskedAgain:
@@ -92,49 +112,36 @@ class AskedAgain:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
-        self._known: OrderedDict[Question, tuple[bytes, float]] = OrderedDict()
-        self._lock = Lock()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         link = LINK.match(request.path)
-        version = request.headers.get("If-None-Match", "")
-        if link is None or not version or request.method != "GET":
+        etag = request.META.get("HTTP_IF_NONE_MATCH", "")
+        if link is None or not etag or request.method != "GET":
             return self._get_response(request)
-        if request.headers.get("X-Requested-With") != "hygate":
+        if request.META.get("HTTP_X_REQUESTED_WITH") != "hygate":
             return self._get_response(request)
-        facts = facts_of(link[1])
-        if facts is not None and self._is_known(_question(request, version), facts):
-            return unchanged(request, version, facts)
+        facts, mark = facts_of(link[1]), Mark.read(etag)
+        language = translation.get_language_from_request(request)
+        if facts is not None and mark is not None and mark.holds(facts, language):
+            return unchanged(mark, facts, language)
+        if mark is not None:
+            request.META["HTTP_IF_NONE_MATCH"] = f'W/"{mark.version}"'
+        made_s = int(clock.now().timestamp())
         response = self._get_response(request)
         if facts is not None and response.has_header("ETag"):
-            self._remember(_question(request, response["ETag"]), facts)
+            version = response["ETag"].removeprefix('W/"').removesuffix('"')
+            response["ETag"] = str(Mark(version, made_s, facts.seal(version, language)))
         return response
 
-    def _is_known(self, question: Question, facts: Facts) -> bool:
-        digest, until = self._known.get(question, (b"", 0.0))
-        # near the end an older answer counts no longer, however long it was meant to
-        return digest == facts.digest and time.monotonic() < min(until, time.monotonic() + facts.good_for_s())
 
-    def _remember(self, question: Question, facts: Facts) -> None:
-        with self._lock:
-            self._known[question] = (facts.digest, time.monotonic() + facts.good_for_s())
-            self._known.move_to_end(question)
-            while len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
-
-
-def _question(request: HttpRequest, version: str) -> Question:
-    return (request.path, version[:MARK_LENGTH], translation.get_language_from_request(request))
-
-
-def unchanged(request: HttpRequest, version: str, facts: Facts) -> HttpResponse:
+def unchanged(mark: Mark, facts: Facts, language: str) -> HttpResponse:
     """304, with the server's clock and the figures that move all the time."""
     response = HttpResponseNotModified()
-    response["ETag"] = version
+    response["ETag"] = str(mark)
     response["Cache-Control"] = "no-store"
     response["X-Hygate-Now"] = str(int(clock.now().timestamp() * 1000))
     if facts.state == State.RUNNING and (facts.watts is not None or facts.used_wh is not None):
-        with translation.override(translation.get_language_from_request(request)):
+        with translation.override(language):
             response[power.HEADER] = power.header(power.figures(facts.watts, facts.used_wh))
     return response
 
@@ -153,13 +160,15 @@ def facts_of(token: str) -> Facts | None:
         return None
     if not rows:
         return None
-    state, ends_at, watts, energy_wh, from_wh, seen_at, online, *_rest = rows[0]
+    state, ends_at, extendable, watts, energy_wh, from_wh, seen_at, online, timezone, *_rest = rows[0]
     said = [row[len(LEADING) :] for row in rows]
-    shown = (said, state, None if online else seen_at, watts is None, energy_wh is None)
+    today = clock.now().astimezone(ZoneInfo(timezone)).date()  # a moment of another day is said with its day
+    shown = (said, state, None if online else seen_at, watts is None, energy_wh is None, today)
     return Facts(
         digest=hashlib.sha256(repr(shown).encode()).digest(),
         state=state,
         ends_at=ends_at,
+        extendable=extendable,
         watts=watts,
         used_wh=metering.used_wh(from_wh, energy_wh),
     )
@@ -168,11 +177,13 @@ def facts_of(token: str) -> Facts | None:
 LEADING = (
     "session__state",
     "session__ends_at",
+    "session__extendable",
     "session__device__watts",
     "session__device__energy_wh",
     "session__energy_from_wh",
     "session__device__seen_at",
     "session__device__online",
+    "session__device__location__timezone",
 )
 
 

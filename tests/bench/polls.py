@@ -30,7 +30,7 @@ READ_EVERY_S = 30
 BAR_PCT = 10
 TICKS = os.sysconf("SC_CLK_TCK")
 SCRIPT = Path(__file__).resolve().parents[2] / "hygate" / "static" / "hygate" / "guest.js"
-VERSION, PACE = re.compile(r'data-version="([^"]*)"'), re.compile(r'data-pace="([^"]*)"')
+PACE = re.compile(r'data-pace="([^"]*)"')
 
 
 @dataclass
@@ -162,13 +162,13 @@ async def _phone(
     await asyncio.sleep(random.uniform(0, pace_s["calm"]))
     languages = {"Accept-Language": random.choice(("en-GB,en;q=0.9", "de-AT,de;q=0.9,en;q=0.5", "nl"))}
     async with phone.get(url, headers=languages) as answer:
-        page = await _text(answer)
+        page, known = await _text(answer), answer.headers["ETag"]
     while True:
         await asyncio.sleep(pace_s[_found(PACE, page)])
         began = time.monotonic()
-        asks = {**languages, "X-Requested-With": "hygate", "If-None-Match": f'W/"{_found(VERSION, page)}"'}
+        asks = {**languages, "X-Requested-With": "hygate", "If-None-Match": known}
         async with phone.get(url, headers=asks) as answer:
-            body = await _text(answer)
+            body, known = await _text(answer), answer.headers["ETag"]
         if answer.status == 200:
             page = body
         if counts():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -66,6 +65,23 @@ def test_after_the_first_answer_nothing_new_costs_one_query(running: DeviceSessi
     page = Page(running)
     assert page.ask().status_code == 304
     assert page.queries() == 1
+
+
+def test_every_process_knows_a_page_that_another_one_made(running: DeviceSession) -> None:
+    page = Page(running)
+    page.ask()
+    page.client = Client()  # with a handler of its own, as another process has
+    assert page.queries() == 1
+
+
+@pytest.mark.parametrize("etag", ["", '"', 'W/"x"', 'W/"{version}.0.{seal}"', 'W/"{version}.ffffffff.{seal}"'])
+def test_an_etag_that_nobody_gave_away_has_the_page_made(running: DeviceSession, etag: str) -> None:
+    page = Page(running)
+    page.ask()
+    mark = asked_again.Mark.read(page.version)
+    assert mark is not None
+    page.version = etag.format(version=mark.version, seal=mark.seal)
+    assert page.queries() > 1
 
 
 def test_the_short_answer_carries_the_clock_and_keeps_nothing(running: DeviceSession) -> None:
@@ -135,7 +151,9 @@ def test_languages_do_not_answer_for_each_other(running: DeviceSession) -> None:
     assert german.ask().status_code == 200
 
 
-def test_a_page_is_made_anew_now_and_then_even_so(running: DeviceSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_is_made_anew_now_and_then_even_so(
+    running: DeviceSession, later: Callable[[float], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What it shows beside its rows grows no older than that."""
     page = Page(running)
     page.ask()
@@ -149,8 +167,7 @@ def test_a_page_is_made_anew_now_and_then_even_so(running: DeviceSession, monkey
     monkeypatch.setattr(pages, "session_page", noted)
     page.ask()
     assert not made
-    later = time.monotonic() + asked_again.NOTHING_CHANGES_S + 1
-    monkeypatch.setattr("sessions_app.guest.asked_again.time.monotonic", lambda: later)
+    later(asked_again.NOTHING_CHANGES_S + 1)
     page.ask()
     assert made
 
@@ -160,9 +177,26 @@ def test_near_its_end_a_page_is_looked_at_closely(running: DeviceSession, later:
     page.ask()
     facts = asked_again.facts_of(running.token)
     assert facts is not None
-    assert facts.good_for_s() == asked_again.NOTHING_CHANGES_S
+    assert facts.good_for_s(clock.now()) == asked_again.NOTHING_CHANGES_S
     later(3600 - 50)
-    assert facts.good_for_s() == asked_again.SOMETHING_CHANGES_S
+    assert facts.good_for_s(clock.now()) == asked_again.SOMETHING_CHANGES_S
+
+
+def test_what_can_be_added_is_looked_at_more_often(running: DeviceSession) -> None:
+    DeviceSession.objects.update(extendable=True)
+    facts = asked_again.facts_of(running.token)
+    assert facts is not None
+    assert facts.good_for_s(clock.now()) == asked_again.OFFER_CHANGES_S
+
+
+def test_another_day_is_news(running: DeviceSession, later: Callable[[float], Any]) -> None:
+    """A moment of another day is said with its day."""
+    DeviceSession.objects.update(ends_at=clock.now() + timedelta(days=2))
+    before = asked_again.facts_of(running.token)
+    later(24 * 3600)
+    after = asked_again.facts_of(running.token)
+    assert before is not None and after is not None
+    assert before.digest != after.digest
 
 
 @pytest.mark.parametrize("state", [State.PAUSED, State.WAITING_FOR_POWER])

@@ -8,6 +8,7 @@
   const spoken = document.getElementById("status");
   let main, ring, clock, arc, ends, total, sayings, lastMinute;
   let ahead = 0, bestTrip = Infinity, timer = 0, ticker = 0, asking = false, lastNews = Date.now();
+  let known = "";
 
   const now = () => Date.now() + ahead;
   const left = () => (ends ? Math.max(0, ends - now()) : Infinity);
@@ -69,6 +70,12 @@
     timer = setTimeout(ask, soon ?? Math.min(fast ? FAST : usual, left() > SOON ? Math.max(FAST, left() - SOON) : FAST));
   }
 
+  // What the server is told that we have: our version, with what it has marked it with, if that is still this page's.
+  function shown() {
+    const version = `W/"${main.dataset.version}`;
+    return known.startsWith(`${version}.`) ? known : `${version}"`;
+  }
+
   async function ask() {
     if (asking) return;
     asking = true;
@@ -76,12 +83,13 @@
     const tooLong = setTimeout(() => giveUp.abort(), ASK_FOR);
     try {
       const answer = await fetch(location.pathname, {
-        headers: { "X-Requested-With": "hygate", "If-None-Match": `W/"${main.dataset.version}"` },
+        headers: { "X-Requested-With": "hygate", "If-None-Match": shown() },
         cache: "no-store", credentials: "same-origin", redirect: "manual", signal: giveUp.signal,
       });
       const trip = performance.now() - sent;
       const body = answer.status === 200 ? await answer.text() : "";
       setClock(answer.headers.get("X-Hygate-Now"), trip);
+      known = answer.headers.get("ETag") || "";
       online();
       if (answer.type === "opaqueredirect" || answer.status === 404) location.reload();
       else if (body) swap(body);
