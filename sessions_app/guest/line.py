@@ -304,7 +304,9 @@ def with_wait(page: ScanPage, scanned: Scanned, ahead: int) -> ScanPage:
     first, *others = page.acts
     wait = Act(_("Wait in line"), f"{scanned.url}line/", "line" if others else "main", "people", post=True)
     acts = (first, wait, *others) if others else (wait, first)
-    text = _("Free of charge, no account. %(kept)s Leave any time.") % {"kept": kept_for_so_long(scanned.device)}
+    text = _("Waiting is free and needs no account. %(kept)s Leave any time.") % {
+        "kept": kept_for_so_long(scanned.device)
+    }
     heading = _before_you(ahead) if ahead else page.heading
     return replace(page, heading=heading, text=text, acts=acts, version=version((page.version, ahead)))
 

@@ -174,7 +174,8 @@ def never_on(visit: Visit) -> SessionPage:
         facts=(*page.facts, reference(visit)),
         pace="slow" if tab.returned < tab.promised or tab.is_reserved else "never",
     )
-    return replace(page, status=f"{page.chip.word}. {page.headline.rstrip('.')}.")
+    said = page.headline.rstrip(".")
+    return replace(page, status=f"{said}." if said.startswith(page.chip.word) else f"{page.chip.word}. {said}.")
 
 
 def start_failed(visit: Visit) -> SessionPage:

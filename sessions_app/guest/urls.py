@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from sessions_app.guest import extend, language, line_views, views
+from sessions_app.guest import extend, language, line_views, mine, views
 from sessions_app.mail import views as mail
 from sessions_app.problems import views as problems
 from sessions_app.receipts import views as receipts
@@ -15,6 +15,7 @@ urlpatterns = [
     re_path(r"^logo-(?P<name>[0-9a-f]{12})\.webp$", views.logo, name="logo"),
     path("language/", language.choose, name="language"),
     re_path(r"^d/(?P<code>[^/]{1,40})/qr\.(?P<form>png|svg)$", views.qr_code, name="qr"),
+    path("mine/", mine.mine, name="mine"),
     path("d/<str:code>/", views.device, name="device"),
     path("d/<str:code>/line/", line_views.join, name="join"),
     path("line/<str:token>/", line_views.place, name="line"),

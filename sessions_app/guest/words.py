@@ -140,9 +140,9 @@ def compare_me() -> str:
 
 
 def programme(name: str, seconds: int) -> str:
-    """A plan by name and length, the length once: "Everyday, 60 min"."""
+    """A plan by name and length, the length once and kept together: "Everyday, 60 min"."""
     length = span(seconds)
-    spelled = name.replace(NBSP, " ")
-    if length.replace(NBSP, " ").lower() in spelled.lower():
-        return name
+    found = re.search(re.escape(length).replace(NBSP, f"[ {NBSP}]"), name, re.IGNORECASE)
+    if found:
+        return f"{name[: found.start()]}{found[0].replace(' ', NBSP)}{name[found.end() :]}"
     return f"{name}, {length}" if name else length

@@ -78,17 +78,18 @@ def too_often(visit: Visit, wait_s: int) -> SessionPage:
 
 def sent(visit: Visit, report: ProblemReport) -> SessionPage:
     """Kept true by the same script as a session's page: an answer appears by itself."""
-    headline = _("Thank you, %(company)s knows") % {"company": visit.company}
+    company = {"company": visit.company}
+    said = _("%(company)s has answered.") if report.answer else _("Thank you, %(company)s knows")
     page = SessionPage(
         state="report",
         chip=_chip(report),
         money=money_line(visit),
-        headline=headline,
+        headline=(said % company).rstrip("."),
         steps=steps(visit, report),
         happened=report.note,
         text=report.answer,
         acts=(Act(_("Back to my session"), visit.url()), Act(_("Report something else"), visit.url("report"), "text")),
-        status=_("%(company)s has answered.") % {"company": visit.company} if report.answer else headline,
+        status=said % company,
         title=_("Report %(reference)s") % {"reference": report.reference},
         pace="never" if report.closed_at is not None else "slow",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -61,10 +62,9 @@ def paper_of(visit: Visit) -> Paper | None:
 
 def written(visit: Visit, receipt: Receipt, bill: Bill) -> Paper:
     there = receipt.issued_at.astimezone(ZoneInfo(visit.timezone))
-    form = DAY if words.language() == "en" else "DATE_FORMAT"
     return Paper(
         number=receipt.number,
-        dated=f"{date_format(there, form)}, {words.at(receipt.issued_at, visit.timezone)}",
+        dated=f"{day_of(there)}, {words.at(receipt.issued_at, visit.timezone)}",
         money=_money(bill),
         groups=(
             tuple(row for item in bill.items for row in _rows_of(item, bill.currency, visit, receipt)),
@@ -75,6 +75,12 @@ def written(visit: Visit, receipt: Receipt, bill: Bill) -> Paper:
         company=visit.company,
         timezone=visit.timezone,
     )
+
+
+def day_of(there: datetime) -> str:
+    """12 May 2027, as the language has it; Italian writes its months small, which Django's own form does not."""
+    said = date_format(there, DAY if words.language() == "en" else "DATE_FORMAT")
+    return said.lower() if words.language() == "it" else said
 
 
 def _money(bill: Bill) -> Line:

@@ -300,5 +300,7 @@ ENDINGS = (
     State("interrupted", refund("relay_off_prematurely"), "€1.44 is on its way back to you"),
     State("refund-failed", refund_failed, "We still owe you €1.44"),
     State("extension-too-late", extension_too_late, "€1.80"),
+    State("my-sessions", lambda _site: "/mine/", "My sessions"),
 )
+"""The last lists what the phone opened before."""
 ALL = (*LABELS, *SESSIONS, *ENDINGS)

@@ -195,3 +195,4 @@ def test_what_never_began_costs_nothing(
     text = read(client)
     assert sentence in text
     assert "You were not charged" in text or "You pay nothing" in text
+    assert "Cancelled. Cancelled." not in text, "a screen reader says it twice"

@@ -110,17 +110,37 @@ def test_each_reason_has_its_own_sentence(
     assert text.index("Nothing was charged.") < text.index(sentence)
 
 
-def test_a_free_one_of_the_same_kind_is_offered_instead(client: Client, device: Device, plan: UsagePlan) -> None:
-    second = Device.objects.create(
-        location=device.location, account=device.account, shelly_id="def", name="Washer 2", kind=DeviceKind.WASHER
+def beside(device: Device, number: int, **more: object) -> Device:
+    """Another washer at the same place, for sale."""
+    made = Device.objects.create(
+        location=device.location,
+        account=device.account,
+        shelly_id=f"def{number}",
+        name=f"Washer {number}",
+        kind=DeviceKind.WASHER,
+        **{"online": True, "seen_at": clock.now(), **more},
     )
-    Device.objects.filter(pk=second.pk).update(online=True, seen_at=clock.now())
-    DeviceCode.objects.create(device=second, code="W28R5")
-    add_plan(second, "Everyday", 3600, 360)
+    DeviceCode.objects.create(device=made, code=f"W2{number}R5")
+    add_plan(made, "Everyday", 3600, 360)
+    return made
+
+
+def test_a_free_one_of_the_same_kind_is_offered_instead(client: Client, device: Device, plan: UsagePlan) -> None:
+    beside(device, 2)
     Device.objects.filter(pk=device.pk).update(maintenance_since=clock.now())
     response = client.get("/d/W17Q4/")
     assert "Use Washer 2, free now" in words(response)
-    assert 'href="/d/W28R5/"' in response.content.decode()
+    assert 'href="/d/W22R5/"' in response.content.decode()
+
+
+def test_the_free_one_is_found_behind_many_that_are_not(client: Client, device: Device, plan: UsagePlan) -> None:
+    for number in range(2, 8):
+        beside(device, number, maintenance_since=clock.now())
+    beside(device, 8)
+    Device.objects.filter(pk=device.pk).update(maintenance_since=clock.now())
+    response = client.get("/d/W17Q4/")
+    assert "Use Washer 8, free now" in words(response)
+    assert response.content.decode().count('class="row"') == 4
 
 
 def test_a_retired_label_says_so_and_sells_nothing(client: Client, device: Device, plan: UsagePlan) -> None:

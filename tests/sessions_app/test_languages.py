@@ -15,6 +15,7 @@ from hygate import clock
 from hygate.models import Role, SiteSettings, User
 from sessions_app.guest import words
 from sessions_app.payments import checkout
+from tools import messages
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 TITLES = {
@@ -188,3 +189,43 @@ def test_a_zone_is_named_by_its_city_in_the_guests_language() -> None:
     with translation.override("de"):
         assert words.zone("Europe/Vienna") == "Ortszeit Wien"
         assert words.zone("America/Port_of_Spain") == "Ortszeit Port of Spain"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("Deep clean", "Deep clean, 90\u00a0min"),
+        ("Deep clean, 90 min", "Deep clean, 90\u00a0min"),
+        ("90 MIN of heat", "90\u00a0MIN of heat"),
+        ("", "90\u00a0min"),
+    ],
+)
+def test_a_plans_length_stands_once_and_never_parts_at_a_lines_end(written: str, said: str) -> None:
+    assert words.programme(written, 5400) == said
+
+
+@pytest.mark.parametrize(
+    ("language", "delivered", "safe", "begin"),
+    [
+        ("de", "2\u00a0Stunden geliefert", "Ihre 2\u00a0Stunden bleiben Ihnen", "Ihre 2\u00a0Stunden beginnen"),
+        ("it", "Fornito: 2\u00a0ore", "2\u00a0ore restano al sicuro", "Iniziano 2\u00a0ore"),
+        ("es", "Entregado: 2\u00a0horas", "Sus 2\u00a0horas están a salvo", "Empiezan sus 2\u00a0horas"),
+    ],
+)
+def test_sentences_about_minutes_are_right_about_hours_too(
+    language: str, delivered: str, safe: str, begin: str
+) -> None:
+    with translation.override(language):
+        time = {"time": words.span(7200)}
+        said = [translation.gettext(one) % time for one in ("%(time)s delivered", "Your %(time)s are safe")]
+        assert [*said, translation.gettext("Your %(time)s begin") % time] == [delivered, safe, begin]
+
+
+@pytest.mark.parametrize(("language", "said"), [("it", "È il prossimo"), ("es", "Usted es el siguiente")])
+def test_who_is_next_is_not_told_that_it_is_the_turn(language: str, said: str) -> None:
+    with translation.override(language):
+        assert translation.gettext("You are next") == said
+
+
+def test_a_german_time_and_its_uhr_never_part_at_a_lines_end() -> None:
+    assert not [one.string for one in messages.read("de") if ")s Uhr" in str(one.string)]

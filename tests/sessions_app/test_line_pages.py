@@ -77,7 +77,7 @@ def test_a_device_in_use_offers_to_wait_with_one_tap(world: World) -> None:
     client = Client()
     page = client.get(LABEL)
     assert "Wait in line" in words(page)
-    assert "Free of charge, no account. When it is your turn we keep Washer 1 for you for 5 min." in words(page)
+    assert "Waiting is free and needs no account. When it is your turn we keep Washer 1 for you" in words(page)
     assert f'<form method="post" action="{LABEL}line/">' in page.content.decode()
     queue.join(world.device)
     queue.join(world.device)

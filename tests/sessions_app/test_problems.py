@@ -292,6 +292,7 @@ def test_staff_sees_answers_and_closes_and_the_guest_reads_each(make: Make, gues
     assert Alert.objects.filter(closed_at=None).exists()
     do(person, "problem_answer", one, answer="The fuse was out.\nIt is back in.")
     text = read(guest, page)
+    assert "Seaside Camping has answered Your reference" in text, "no thanks for the report once it is answered"
     assert "Their answer The fuse was out." in text
     assert "Maeve, Seaside Camping" in text
     assert "Read the answer to your report" in read(guest)

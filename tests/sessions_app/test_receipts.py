@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import IntegrityError, transaction
 from django.test import Client
+from django.utils import translation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from sessions_app.models import DeviceSession, Payment, Receipt, Refund
 from sessions_app.payments import stripe_gateway
 from sessions_app.receipts import services
 from sessions_app.receipts.lines import Bill, VatShare, is_due, lines_of
-from sessions_app.receipts.paper import method, percent
+from sessions_app.receipts.paper import day_of, method, percent
 from sessions_app.services import stop_by_guest
 from sessions_app.states import PaymentStatus, Purpose, RefundStatus, State
 from tests.sessions_app.guest_pages import read, words
@@ -306,6 +307,15 @@ def test_a_method_without_a_number_is_called_by_its_name() -> None:
 
 
 # -- the page and the PDF
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("en", "22 November 2026"), ("de", "22. November 2026"), ("it", "22 novembre 2026"), ("nl", "22 november 2026")],
+)
+def test_the_date_is_written_as_the_language_writes_it(language: str, said: str) -> None:
+    with translation.override(language):
+        assert day_of(datetime(2026, 11, 22, tzinfo=UTC)) == said
 
 
 def test_the_receipt_says_what_was_sold_what_it_comes_to_and_how_it_was_paid(world: World) -> None:
