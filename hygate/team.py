@@ -26,13 +26,24 @@ def add_person(*, email: str, name: str, role: str, by: User) -> tuple[User, str
     """A new colleague and the password to hand over: it is not kept, and has to be changed at the first login."""
     password = new_password()
     with transaction.atomic():
-        _administrators(by)
-        if User.objects.filter(email__iexact=email).exists():
-            raise NotAllowed("Somebody has this address already. Give that person a new password instead.")
-        user = User.objects.create_user(email, password, first_name=name, role=Role(role), is_staff=True)
+        user = _added(email=email, name=name, role=role, password=password, by=by)
         temporary_password(user, is_temporary=True)
-        audit.write("team_added", actor=_actor(by), person=user.pk, role=role)
     return user, password
+
+
+def invite_person(*, email: str, name: str, role: str, by: User) -> User:
+    """A new colleague without a password: the link in the invitation leads to where it is chosen."""
+    with transaction.atomic():
+        return _added(email=email, name=name, role=role, password=None, by=by)
+
+
+def _added(*, email: str, name: str, role: str, password: str | None, by: User) -> User:
+    _administrators(by)
+    if User.objects.filter(email__iexact=email).exists():
+        raise NotAllowed("Somebody has this address already. Give that person a new password instead.")
+    user = User.objects.create_user(email, password, first_name=name, role=Role(role), is_staff=True)
+    audit.write("team_added", actor=_actor(by), person=user.pk, role=role)
+    return user
 
 
 def set_role(*, person: User, role: str, by: User) -> None:

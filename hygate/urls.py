@@ -9,7 +9,7 @@ from allauth.mfa.totp import views as totp
 from django.urls import include, path
 
 from devices.energy import live
-from hygate import health
+from hygate import health, invitations
 from hygate.logins import slowed
 
 handler403, handler404, handler500 = "hygate.mishaps.forbidden", "hygate.mishaps.not_found", "hygate.mishaps.failed"
@@ -23,6 +23,7 @@ urlpatterns = [
     path("account/again/", slowed(account.reauthenticate), name="account_reauthenticate"),
     path("account/again/code/", slowed(second_factor.reauthenticate, code=True), name="mfa_reauthenticate"),
     path("account/password/", slowed(account.password_change), name="account_change_password"),
+    path("account/invitation/<uidb64>/<token>/", invitations.accept, name="invitation"),
     path("account/security/", second_factor.index, name="mfa_index"),
     path("account/security/app/", slowed(totp.activate_totp), name="mfa_activate_totp"),
     path("account/security/app/remove/", totp.deactivate_totp, name="mfa_deactivate_totp"),

@@ -6,21 +6,24 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 
+import structlog
 from allauth.mfa.models import Authenticator
 from django import forms
+from django.conf import settings
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from hygate import team
+from hygate import invitations, team
 from hygate.models import Role, User
 from hygate.roles import View, administrator_only
 from sessions_app.dashboard import frame
 from sessions_app.dashboard.forms import PlainForm
 
 HERE = "team"
+log = structlog.get_logger(__name__)
 PersonView = Callable[[HttpRequest, User, User], HttpResponse]
 
 
@@ -28,6 +31,16 @@ class PersonForm(PlainForm):
     email = forms.EmailField(label="E-mail address", widget=forms.EmailInput(attrs={"autofocus": True}))
     name = forms.CharField(max_length=150, help_text="As colleagues see it in the timeline.")
     role = forms.ChoiceField(choices=Role.choices, initial=Role.OPERATOR)
+    invite = forms.BooleanField(
+        required=False,
+        initial=True,
+        label=f"Mail an invitation: a link to choose a password, good once and for {invitations.DAYS} days",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not settings.SENDS_MAIL:
+            del self.fields["invite"]
 
 
 class RoleForm(PlainForm):
@@ -49,19 +62,35 @@ def people(request: HttpRequest) -> HttpResponse:
 def add(request: HttpRequest) -> HttpResponse:
     form = PersonForm(request.POST or None)
     if form.is_valid():
+        told = dict(form.cleaned_data)
+        welcome = _invited if told.pop("invite", False) else _handed_over
         try:
-            made, password = team.add_person(**form.cleaned_data, by=cast(User, request.user))
+            return welcome(request, told, cast(User, request.user))
         except team.NotAllowed as refusal:
             form.add_error("email", str(refusal))
-        else:
-            return hand_over(request, made, password)
     back = reverse("dashboard:team")
     return frame.dialog(request, form, title="Add a colleague", submit="Add", back=back, here=HERE)
 
 
-def hand_over(request: HttpRequest, person: User, password: str) -> HttpResponse:
+def _handed_over(request: HttpRequest, told: dict[str, Any], by: User) -> HttpResponse:
+    return hand_over(request, *team.add_person(**told, by=by))
+
+
+def _invited(request: HttpRequest, told: dict[str, Any], by: User) -> HttpResponse:
+    """By mail; where the server does not take it, a password to hand over ends the link that may be on its way."""
+    person = team.invite_person(**told, by=by)
+    try:
+        invitations.send(person, by=by)
+    except OSError as error:  # every SMTP error is one
+        log.warning("invitation.not_sent", person=person.pk, error=type(error).__name__)
+        return hand_over(request, person, team.reset_password(person=person, by=by), not_mailed=True)
+    return frame.done(request, reverse("dashboard:team"), f"{person} is invited: the mail is on its way.")
+
+
+def hand_over(request: HttpRequest, person: User, password: str, *, not_mailed: bool = False) -> HttpResponse:
     """The only time that the password is shown; neither the browser nor a proxy keeps the page."""
-    context = {"person": person, "password": password, "title": f"Password of {person}"}
+    title = f"Password of {person}"
+    context = {"person": person, "password": password, "title": title, "not_mailed": not_mailed}
     if request.headers.get("HX-Request") == "true":
         response = render(request, "dashboard/_password.html", context)
     else:
