@@ -14,10 +14,10 @@ from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from devices.models import Device
 from hygate import clock
 from sessions_app.dashboard import spelling
 from sessions_app.dashboard.looks import Look, Tile
+from sessions_app.dashboard.seen import AnyDevice
 
 
 @lru_cache(maxsize=256)
@@ -35,7 +35,12 @@ def ago(moment: datetime | None, never: str = "never", now: datetime | None = No
 
 
 def state(look: Look) -> SafeString:
-    return SafeString(f'<span class="state t-{look.tone}">{icon(look.icon)}{escape(look.word)}</span>')
+    return _state(look.tone, look.icon, look.word)
+
+
+@lru_cache(maxsize=256)
+def _state(tone: str, name: str, word: str) -> SafeString:
+    return SafeString(f'<span class="state t-{tone}">{icon(name)}{escape(word)}</span>')
 
 
 def left(look: Look, now: datetime | None = None) -> SafeString:
@@ -61,9 +66,15 @@ def tag(tone: str, words: str) -> str:
     return f'<span class="tag t-{tone}">{escape(words)}</span>'
 
 
+@lru_cache(maxsize=4096)
+def _known(words: str) -> str:
+    """What stands in many lines, escaped once."""
+    return escape(words)
+
+
 def small(words: str, css: str = "soft small") -> str:
     """A second thing in a cell, after a space; nothing where there are no words."""
-    return f' <span class="{css}">{escape(words)}</span>' if words else ""
+    return f' <span class="{css}">{_known(words)}</span>' if words else ""
 
 
 @lru_cache(maxsize=10_000)
@@ -73,7 +84,7 @@ def url(name: str, pk: int) -> str:
 
 
 def tiles(ones: Iterable[Tile], now: datetime, *, bar: bool = False, place: bool = True) -> SafeString:
-    return SafeString("".join(_tile(one, now, bar=bar, place=place) for one in ones))
+    return SafeString("\n".join(_tile(one, now, bar=bar, place=place) for one in ones))
 
 
 def _tile(one: Tile, now: datetime, *, bar: bool, place: bool) -> str:
@@ -108,18 +119,18 @@ def _bar(look: Look, now: datetime) -> str:
     return f'<progress max="{look.total_s}"{until} value="{left_s}" aria-hidden="true"></progress>'
 
 
-def device_rows(rows: Sequence[tuple[Device, Tile]], now: datetime) -> SafeString:
+def device_rows(rows: Sequence[tuple[AnyDevice, Tile]], now: datetime) -> SafeString:
     """The lines of the list of devices; its head stands in the template."""
-    return SafeString("".join(_device_row(device, one, now) for device, one in rows))
+    return SafeString("\n".join(_device_row(device, one, now) for device, one in rows))
 
 
-def _device_row(device: Device, one: Tile, now: datetime) -> str:
+def _device_row(device: AnyDevice, one: Tile, now: datetime) -> str:
     watts = "" if one.watts is None else spelling.in_watts(one.watts)
     told = f"{small(one.asked)}{small(one.note)}"
     where = f'<a class="whole" href="{one.url}">{escape(device.name)}</a>{small(device.location.name)}'
     return (
         f'<tr id="d{device.pk}"><td>{where}</td><td class="pr">{state(one.look)}{told}</td>'
-        f'<td class="desk">{escape(device.get_kind_display())}</td><td class="desk soft">{escape(device.place)}</td>'
+        f'<td class="desk">{_known(device.get_kind_display())}</td><td class="desk soft">{_known(device.place)}</td>'
         f'<td class="end num desk">{watts}</td>'
         f'<td class="num {"late" if one.late else "soft"}">{ago(one.contact_at, now=now)}</td>'
         f'<td class="end num pr">{left(one.look, now)}</td></tr>'

@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -20,15 +20,16 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from devices.energy import site
-from devices.models import Device, DeviceCode, DeviceKind, Location, RelayCommand, ShellyAccount
+from devices.models import Device, DeviceCode, DeviceKind, Location, RelayCommand
 from devices.relays.models import OPEN
 from hygate import clock
 from hygate.roles import staff_only
-from sessions_app.dashboard import frame, lists, looks
+from sessions_app.dashboard import frame, lists, looks, seen
+from sessions_app.dashboard.seen import SeenDevice
 from sessions_app.dashboard.spelling import natural
 from sessions_app.guest.labels import canonical
 from sessions_app.models import DeviceSession
-from sessions_app.states import LIVE, State
+from sessions_app.states import State
 
 HERE = "devices"
 MOST_WORDS = 60
@@ -39,14 +40,9 @@ FILE = (
     *("Device", "Location", "Place", "Kind", "State", "Watts", "Last contact", "Code", "Rated, W", "For sale"),
     *("Shelly id", "Channel", "Model", "Account"),
 )
-DEVICE_COLUMNS = (
-    *("name", "place", "kind", "location", "account", "shelly_id", "channel", "model", "rated_w", "active"),
-    *("online", "output", "watts", "seen_at", "reading_at", "must_be_off_since", "blocked_since", "vanished_at"),
-    *("maintenance_since", "maintenance_until"),
-)
-"""What tiles, lines and the file say of a device."""
 EXPECTED = ("ends soon", "paused: power", "waits for power")
 """Amber, but nothing that a person has to look at."""
+Row = tuple[SeenDevice, looks.Tile]
 
 
 @dataclass(frozen=True)
@@ -87,9 +83,7 @@ class Narrowed:
 
     def rows(self) -> QuerySet[Device]:
         """The devices by place, kind and words; the state is of the moment, and is looked at on the tiles."""
-        account = Prefetch("account", ShellyAccount.objects.defer("auth_key", "found"))
-        # a handful of both, and hundreds of devices
-        rows = Device.objects.only(*DEVICE_COLUMNS).prefetch_related("location", account)
+        rows = Device.objects.order_by()
         if self.location:
             rows = rows.filter(location_id=int(self.location))
         if self.kind:
@@ -147,12 +141,12 @@ def shown(asked: Narrowed) -> dict[str, Any]:
     ]
     left = _left(tiles, asked)
     groups = [(place, [tile for _, tile in group]) for place, group in groupby(left, key=lambda pair: pair[0].location)]
-    seen = [(place.pk, place.name, group) for place, group in groups]
+    told = [(place.pk, place.name, group) for place, group in groups]
     context = {"groups": groups, "rows": left if asked.view else [], "chips": chips, "asked": asked, "now": now}
-    return context | {"mark": frame.mark((chips, seen))}
+    return context | {"mark": frame.mark((chips, told))}
 
 
-def _left(tiles: Sequence[tuple[Device, looks.Tile]], asked: Narrowed) -> list[tuple[Device, looks.Tile]]:
+def _left(tiles: Sequence[Row], asked: Narrowed) -> list[Row]:
     return [(device, tile) for device, tile in tiles if not asked.state or state_of(tile) == asked.state]
 
 
@@ -167,19 +161,19 @@ def _records(asked: Narrowed) -> Iterator[Sequence[Any]]:
         ]
 
 
-def tiles_of(rows: QuerySet[Device], now: datetime) -> list[tuple[Device, looks.Tile]]:
-    """Each device with its tile, in natural order; three queries, and one more where somebody waits for power."""
-    found = sorted(rows, key=lambda one: (natural(one.location.name), one.location_id, natural(one.name), one.pk))
-    sessions = DeviceSession.objects.filter(state__in=LIVE).only("device", *looks.SESSION_COLUMNS)
-    live = {one.device_id: one for one in sessions}
+def tiles_of(rows: QuerySet[Device], now: datetime) -> list[Row]:
+    """Each device with its tile, in natural order; five queries, and one more where somebody waits for power."""
+    found = seen.devices(rows)
+    found.sort(key=lambda one: (natural(one.location.name), one.location_id, natural(one.name), one.pk))
+    live = seen.live(found)
     commands = {one.device_id: one for one in RelayCommand.objects.filter(state__in=OPEN)}
-    lines = _lines(device.location_id for device in found if _waits(live.get(device.pk)))
+    lines = _lines(one.device.location_id for one in live.values() if one.state == State.WAITING_FOR_POWER)
     tiles = []
     for device in found:
-        tile = looks.of_device(device, with_device(live.get(device.pk), device), commands.get(device.pk), now)
         session = live.get(device.pk)
+        tile = looks.of_device(device, session, commands.get(device.pk), now)
         place = lines.get(session.pk) if session is not None else None
-        tiles.append((device, replace(tile, note=f"place {place} in line") if place else tile))
+        tiles.append((device, tile._replace(note=f"place {place} in line") if place else tile))
     return tiles
 
 
@@ -188,10 +182,6 @@ def with_device(session: DeviceSession | None, device: Device) -> DeviceSession 
     if session is not None:
         session.device = device
     return session
-
-
-def _waits(session: DeviceSession | None) -> bool:
-    return session is not None and session.state == State.WAITING_FOR_POWER
 
 
 def _lines(locations: Iterable[int]) -> dict[int, int]:

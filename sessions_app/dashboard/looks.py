@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple, cast
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
 from devices.models import Device, RelayCommand
 from sessions_app import selling
-from sessions_app.models import DeviceSession
+from sessions_app.dashboard.seen import AnyDevice, AnySession
 from sessions_app.states import PaymentStatus, State
 
 SOON_S = 60
@@ -31,8 +31,7 @@ SESSION_COLUMNS = (
 RANK = {"stop": 0, "hold": 1, "ok": 2, "wait": 3, "idle": 4}
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """``ends_at`` counts down; ``left_s`` stands still (a pause); neither: no time is shown."""
 
     tone: str
@@ -52,7 +51,7 @@ OVER = {
 }
 
 
-def of_session(session: DeviceSession, now: datetime) -> Look:
+def of_session(session: AnySession, now: datetime) -> Look:
     match session.state:
         case State.HELD:
             return Look("wait", "credit-card", "guest is paying", session.hold_expires_at)
@@ -72,7 +71,7 @@ def of_session(session: DeviceSession, now: datetime) -> Look:
     return OVER[State(session.state)]
 
 
-def _running(session: DeviceSession, now: datetime) -> Look:
+def _running(session: AnySession, now: datetime) -> Look:
     ends_at, total_s, device = session.ends_at, session.duration_s, session.device
     if session.paused_at is not None:
         return Look("stop", "circle-alert", "relay went off: brought back", left_s=_frozen_s(session), total_s=total_s)
@@ -85,19 +84,19 @@ def _running(session: DeviceSession, now: datetime) -> Look:
     return Look("ok", "zap", "running", ends_at, total_s=total_s)
 
 
-def read_off_while_running(session: DeviceSession) -> bool:
+def read_off_while_running(session: AnySession) -> bool:
     """Whether a reading made after the start shows a paid relay off."""
     device, started_at = session.device, session.started_at
     return bool(device.output is False and device.reading_at and started_at and device.reading_at > started_at)
 
 
-def _frozen_s(session: DeviceSession) -> int:
+def _frozen_s(session: AnySession) -> int:
     if session.ends_at is None or session.paused_at is None:
         return 0
     return max(0, int((session.ends_at - session.paused_at).total_seconds()))
 
 
-def of_free_device(device: Device, now: datetime) -> Look:
+def of_free_device(device: AnyDevice, now: datetime) -> Look:
     """``free`` only where a guest can buy as well; a device that guests do not reach is no free one."""
     if device.blocked_since is not None:
         return Look("stop", "ban", "out of order")
@@ -109,7 +108,7 @@ def of_free_device(device: Device, now: datetime) -> Look:
         return Look("idle", "ban", "not for sale")
     if not device.online:
         return Look("stop", "wifi-off", "offline")
-    if not selling.is_reachable(device, now):
+    if not selling.is_reachable(cast(Device, device), now):
         return Look("stop", "wifi-off", "out of reach")
     if device.must_be_off_since is not None:
         return Look("hold", "triangle-alert", "OFF not read back yet")
@@ -118,8 +117,7 @@ def of_free_device(device: Device, now: datetime) -> Look:
     return Look("idle", "circle-check", "free")
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """One device or session as a link. Nothing in it depends on the second, so that it can be compared."""
 
     url: str
@@ -133,7 +131,7 @@ class Tile:
     note: str = ""
 
 
-def of_device(device: Device, session: DeviceSession | None, command: RelayCommand | None, now: datetime) -> Tile:
+def of_device(device: AnyDevice, session: AnySession | None, command: RelayCommand | None, now: datetime) -> Tile:
     look = of_session(session, now) if session else of_free_device(device, now)
     patience = timedelta(seconds=3 * settings.NUMBERS.status_every_s)
     note = ""
@@ -152,11 +150,11 @@ def of_device(device: Device, session: DeviceSession | None, command: RelayComma
     )
 
 
-def zone_of(device: Device) -> ZoneInfo:
+def zone_of(device: AnyDevice) -> ZoneInfo:
     return ZoneInfo(device.location.timezone)
 
 
-def of_active(session: DeviceSession, now: datetime) -> Tile:
+def of_active(session: AnySession, now: datetime) -> Tile:
     device = session.device
     return Tile(
         url=f"/dashboard/sessions/{session.pk}/",

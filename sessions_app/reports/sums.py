@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeVar
 
@@ -195,21 +195,19 @@ def sessions(scope: Scope) -> tuple[Sessions, dict[str, int], dict[int, Use]]:
             delivered=Sum("delivered_s", filter=had_power, default=0),
         )
     )
-    total, why, use = Sessions(), defaultdict[str, int](int), defaultdict[int, Use](Use)
+    sums, why, use = Counter[str](), defaultdict[str, int](int), defaultdict[int, Use](Use)
     for row in rows:
-        total = replace(
-            total,
-            opened=total.opened + row["count"],
-            started=total.started + row["started"],
-            completed=total.completed + (row["count"] if row["state"] == State.COMPLETED else 0),
-            cancelled=total.cancelled + (row["count"] if row["state"] == State.CANCELLED else 0),
-            timed=total.timed + row["timed"],
-            delivered_s=total.delivered_s + row["delivered"],
-        )
+        sums["opened"] += row["count"]
+        sums["started"] += row["started"]
+        sums["timed"] += row["timed"]
+        sums["delivered_s"] += row["delivered"]
+        if row["state"] == State.COMPLETED:
+            sums["completed"] += row["count"]
         if row["state"] == State.CANCELLED:
+            sums["cancelled"] += row["count"]
             why[row["reason"]] += row["count"]
         use[row["device"]] += Use(row["started"], row["delivered"])
-    return total, dict(sorted(why.items(), key=lambda one: -one[1])), dict(use)
+    return Sessions(**sums), dict(sorted(why.items(), key=lambda one: -one[1])), dict(use)
 
 
 def hours(scope: Scope) -> dict[tuple[int, int], int]:

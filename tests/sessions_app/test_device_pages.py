@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import Model
+from django.db.models.signals import post_init
 from django.test.utils import CaptureQueriesContext
 
 from devices.codes import rotate
@@ -16,6 +18,7 @@ from devices.models import AccountStatus, Device, DeviceCode, ShellyAccount
 from hygate import clock
 from hygate.models import AuditEvent, Role
 from sessions_app.dashboard.grid import FILE
+from sessions_app.models import DeviceSession
 from sessions_app.states import State
 from tests.sessions_app.sales import Shop, browser, file_of
 
@@ -45,6 +48,36 @@ def changed(device: Device, **columns: Any) -> None:
 @pytest.mark.parametrize("view", [{}, {"view": "list"}])
 def test_devices_stand_by_location_and_as_people_count(shop: Shop, view: dict[str, str]) -> None:
     assert shown(**view) == ["Washer 2", "Washer 10", "Pole 1"]
+
+
+@pytest.mark.parametrize("address", [DEVICES, f"{DEVICES}?view=list", f"{DEVICES}live/"])
+def test_hundreds_of_devices_and_sessions_are_read_without_models(shop: Shop, address: str) -> None:
+    """They take three times as long as the columns alone."""
+    made: list[Model] = []
+
+    def made_one(instance: Model, **_: Any) -> None:
+        made.append(instance)
+
+    shop.sell(state=State.RUNNING, closed_at=None, ends_at=clock.now() + timedelta(hours=1))
+    for sender in (Device, DeviceSession):
+        post_init.connect(made_one, sender=sender)
+    try:
+        html = browser().get(address).content.decode()
+    finally:
+        for sender in (Device, DeviceSession):
+            post_init.disconnect(made_one, sender=sender)
+    assert "running" in html
+    assert made == []
+
+
+@pytest.mark.parametrize(("view", "line"), [({}, '<a class="tile '), ({"view": "list"}, '<tr id="d')])
+def test_a_tile_and_a_row_are_a_line_each_which_the_script_compares(
+    shop: Shop, view: dict[str, str], line: str
+) -> None:
+    lines = page(DEVICES, **view).splitlines()
+    drawn = [one for one in lines if one.startswith(line)]
+    assert len(drawn) == Device.objects.count()
+    assert all(re.search(r' id="[\w-]+"', one) and re.search(r"</(a|tr)>$", one) for one in drawn)
 
 
 @pytest.mark.parametrize("view", [{}, {"view": "list"}])

@@ -122,6 +122,20 @@ def test_a_column_sorts_both_ways_and_the_pages_keep_what_was_asked(shop: Shop) 
     assert 'href="?sort=device__name"' in first, "the chip takes its filter away and leaves the rest"
 
 
+@pytest.mark.parametrize("sort", ["", "device__name", "-device__name", "-created_at"])
+def test_later_pages_are_read_from_the_last_row_on(shop: Shop, monkeypatch: pytest.MonkeyPatch, sort: str) -> None:
+    monkeypatch.setattr("sessions_app.dashboard.frame.A_PAGE", 2)
+    for number in range(9):
+        shop.sell(device=shop.pole if number % 2 else shop.washer)
+    pages = [shown(SESSIONS, page=str(number), sort=sort) for number in range(1, 6)]
+    monkeypatch.undo()
+    assert [one for rows in pages for one in rows] == shown(SESSIONS, sort=sort)
+    monkeypatch.setattr("sessions_app.dashboard.frame.A_PAGE", 2)
+    with CaptureQueriesContext(connection) as asked:
+        assert len(shown(SESSIONS, page="5", sort=sort)) == 1
+    assert not [one["sql"] for one in asked if "OFFSET" in one["sql"]], "it walks over the rows of all pages before it"
+
+
 @pytest.mark.parametrize("url", [SESSIONS, PAYMENTS])
 def test_a_list_with_a_search_shows_its_field_and_what_was_searched(shop: Shop, url: str) -> None:
     shop.sell()

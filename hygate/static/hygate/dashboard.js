@@ -18,16 +18,23 @@
     s = Math.max(0, Math.floor(s));
     return (s < 120 ? s + " s" : s < 7200 ? Math.floor(s / 60) + " min" : s < 172800 ? Math.floor(s / 3600) + " h" : Math.floor(s / 86400) + " days") + " ago";
   }
-  function put(element, text) { if (element.textContent !== text) element.textContent = text; }
+  function put(element, text) {
+    if (element.textContent === text) return;
+    if (element.firstChild && !element.firstElementChild) element.firstChild.data = text; // no new node each second
+    else element.textContent = text;
+  }
   function tick() {
     const now = Date.now() + ahead;
     all("[data-ends]", (e) => put(e, clock((+e.dataset.ends - now) / 1000)));
     all("[data-since]", (e) => put(e, age((now - +e.dataset.since) / 1000)));
     all("progress[data-until]", (e) => { e.value = Math.max(0, Math.min(e.max, (+e.dataset.until - now) / 1000)); });
   }
-  function synchronise() {
+  function setAhead() {
     const live = document.querySelector("#live [data-now]") || document.body;
     if (live.dataset.now) ahead = +live.dataset.now - Date.now();
+  }
+  function synchronise() {
+    setAhead();
     tick();
   }
   function marks() {
@@ -163,6 +170,44 @@
     document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
     said.scrollIntoView({block: "nearest"});
   }
+  // A live part comes whole, and most of its hundreds of tiles are what they were. Lines that hold one element with an
+  // id are compared with what stands there: where nothing but a moment is new, it is set, and the rest is morphed, each
+  // by itself. Everything else (another order, other lines between them) is left to htmx.
+  const MOMENT = /( data-(?:now|since|ends|until)=")(\d+)"(?: value="\d+")?(?:>[^<]*)?/g; // and what a clock made of it
+  const MOMENTS = "[data-now], [data-since], [data-ends], [data-until]";
+  const SIGNS = { "&nbsp;": "\u00a0", "&#x27;": "'", "&quot;": '"' }; // escaped by the server or the browser, not by both
+  function linesOf(html) {
+    const lines = html.replace(/&(?:nbsp|#x27|quot);/g, (sign) => SIGNS[sign]).split("\n").map((one) => one.trim());
+    return lines.filter(Boolean).map((text) => {
+      const [, name, id] = /^<(\w+) (?:[^>]* )?id="([\w-]+)"/.exec(text) || [];
+      const whole = name && (name === "input" || text.endsWith(`</${name}>`));
+      return { text, id: whole ? id : "", told: text.replace(MOMENT, "$1$2") };
+    });
+  }
+  const still = (line) => line.text.replace(MOMENT, "$1");
+  function setMoments(element, text) {
+    const own = [element, ...element.querySelectorAll(MOMENTS)].filter((one) => one.matches(MOMENTS));
+    [...text.matchAll(MOMENT)].forEach(([, name, moment], at) => own[at].setAttribute(name.slice(1, -2), moment));
+  }
+  function patched(live, html) {
+    const before = linesOf(live.innerHTML), after = linesOf(html);
+    const fits = (one, at) => one.id ? one.id === before[at].id : one.told === before[at].told;
+    if (after.length !== before.length || !after.every(fits)) return false;
+    after.forEach((one, at) => {
+      if (one.told === before[at].told) return;
+      const element = document.getElementById(one.id);
+      if (still(one) === still(before[at])) return setMoments(element, one.text);
+      Idiomorph.morph(element, one.text, { morphStyle: "outerHTML" });
+      htmx.process(document.getElementById(one.id));
+    });
+    return true;
+  }
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { target, xhr, serverResponse } = event.detail;
+    if (target.id !== "live" || xhr.status !== 200 || !patched(target, serverResponse)) return;
+    event.detail.shouldSwap = false;
+    setAhead(); // the next tick draws the clocks
+  });
   document.addEventListener("htmx:responseError", tellFailed);
   document.addEventListener("htmx:sendError", tellFailed);
   document.addEventListener("htmx:afterSwap", (event) => {
