@@ -201,7 +201,7 @@ def _by_generation(reading: Reading, grid: float) -> Verdict | None:
         )
     if possible:
         return Proven(
-            f"{_flow(grid).capitalize()} is certain: as export it would leave {_watts(flipped)} for the house, "
+            f"{_capital(_flow(grid))} is certain: as export it would leave {_watts(flipped)} for the house, "
             f"with {generation.words}."
         )
     return Refused(_only_flipped(grid, f"{generation.words}, of which no more can leave the site"))
@@ -245,6 +245,11 @@ def _by_phase(reading: Reading) -> Verdict | None:
 
 def _watts(watts: float) -> str:
     return f"{round(watts)} W"
+
+
+def _capital(words: str) -> str:
+    """At the beginning of a sentence; the unit keeps its capital."""
+    return words[:1].upper() + words[1:]
 
 
 def _flow(grid: float) -> str:

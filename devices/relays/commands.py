@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, Q, When
+from django.db.models import Case, F, Q, QuerySet, When
 from django.db.models.functions import Least
 
 from devices.models import Device, RelayAttempt, RelayCommand, ShellyAccount
@@ -116,11 +116,15 @@ def on_covered_until(device_id: int, *, before: int | None = None) -> datetime |
     return last.sent_at + timedelta(seconds=last.timer_s or 0) if last is not None else None
 
 
+def for_later(now: datetime) -> QuerySet[RelayCommand]:
+    """The open commands that wait for their next round."""
+    return RelayCommand.objects.filter(state=CommandState.QUEUED, next_at__gt=now)
+
+
 def retry_now(device: Device) -> bool:
     """Send the device's open command at once instead of waiting for its next round."""
     now = clock.now()
-    waiting = RelayCommand.objects.filter(device=device, state=CommandState.QUEUED, next_at__gt=now)
-    if not waiting.update(next_at=now, in_round=0):
+    if not for_later(now).filter(device=device).update(next_at=now, in_round=0):
         return False
     hurry_account(device.account_id, now)
     return True

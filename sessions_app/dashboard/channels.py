@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +25,8 @@ from sessions_app.dashboard.spelling import milliseconds, natural
 
 GUESSES = (("wash", "washer"), ("dry", "dryer"), ("ev", "ev"), ("charg", "ev"), ("wallbox", "ev"), ("sauna", "sauna"))
 MOST_W = 100_000
-SAYS_NAME = "Give it a name of at most 60 letters."
+LONGEST_NAME = 60
+SAYS_NAME = f"Give it a name of at most {LONGEST_NAME} letters."
 SAYS_WATTS = f"Whole watts, 1 to {MOST_W:,}; empty where nobody knows."
 
 
@@ -55,7 +57,7 @@ class Row:
 
     def wrong(self) -> str:
         """What is wrong with what was typed; empty where nothing is."""
-        if not 0 < len(self.name.strip()) <= 60:
+        if not 0 < len(self.name.strip()) <= LONGEST_NAME:
             return SAYS_NAME
         if self.kind not in DeviceKind.values or (self.plans and self.plans not in TEMPLATES):
             return "Pick a kind, and plans that are there."
@@ -205,6 +207,8 @@ def found(one: ShellyAccount, typed: QueryDict | None = None) -> dict[str, Any]:
         (row.shelly_id, row.channel): row.name for row in Device.objects.filter(account=one)
     }
     rows = [_row(row, added, typed) for row in one.found]
+    if typed is None:
+        rows = _told_apart(rows)
     rows.sort(key=lambda row: (not row.can_pick, natural(row.shelly_name), row.shelly_id, row.channel or 0))
     return under_way(one) | {
         "account": one,
@@ -218,6 +222,17 @@ def found(one: ShellyAccount, typed: QueryDict | None = None) -> dict[str, Any]:
         "offers": offers.shown(typed),
         "vat": typed.get("vat", "") if typed else "",
     }
+
+
+def _told_apart(rows: list[Row]) -> list[Row]:
+    """Devices without a name of their own are all called after their model: the end of the id is put behind it."""
+    shared = {name for name, times in Counter(row.name for row in rows if row.can_pick).items() if times > 1}
+    ends = {row.index: f" {row.shelly_id[-4:]}" for row in rows if row.can_pick and row.name in shared}
+    return [replace(row, name=_with_end(row.name, ends.get(row.index, ""))) for row in rows]
+
+
+def _with_end(name: str, end: str) -> str:
+    return name[: LONGEST_NAME - len(end)].rstrip() + end
 
 
 def _row(row: dict[str, Any], added: dict[tuple[str, int | None], str], typed: QueryDict | None) -> Row:
@@ -236,7 +251,7 @@ def _row(row: dict[str, Any], added: dict[tuple[str, int | None], str], typed: Q
         sellable=bool(row.get("sellable")),
         reason=str(row.get("reason") or ("" if row.get("sellable") else "cannot be sold")),
         added_as=added.get((row["shelly_id"], row["channel"]), ""),
-        name=name[:60],
+        name=name[:LONGEST_NAME],
         kind=kind,
         plans=kind,
         watts=str(TEMPLATES[kind].rated_w),

@@ -14,6 +14,7 @@ from django.db import models
 from devices.models import Device, DeviceKind, Phases, ShellyAccount, UsagePlan
 from devices.shelly.server_url import check_server_url
 from devices.templates import EXTENDS_TO
+from hygate import clock
 from sessions_app import money
 from sessions_app.dashboard.spelling import amount
 
@@ -185,8 +186,13 @@ class MaintenanceForm(PlainForm):
 
     def clean_until(self) -> datetime | None:
         """The form speaks the site's time, whatever the server's own zone is."""
-        until: datetime | None = self.cleaned_data["until"]
-        return until.replace(tzinfo=ZoneInfo(self.timezone)) if until else None
+        typed: datetime | None = self.cleaned_data["until"]
+        if typed is None:
+            return None
+        until = typed.replace(tzinfo=ZoneInfo(self.timezone))
+        if until <= clock.now() and typed.replace(tzinfo=None) != self.initial.get("until"):
+            raise forms.ValidationError("This moment is over already.")
+        return until
 
 
 class SecretInput(forms.TextInput):

@@ -249,7 +249,12 @@ def _places_file(places: Sequence[Place]) -> Records:
     for one in places:
         use = [one.use.started, one.use.delivered_s, round(100 * one.share, 1)]
         for currency, taken in one.money or [("", Money())]:
-            yield [one.name, one.where, *use, *_amounts(taken, currency)]
+            yield [*_named(one), *use, *_amounts(taken, currency)]
+
+
+def _named(place: Place) -> list[str]:
+    """A device has a location beside its name; a location has none."""
+    return [place.name, place.where] if place.where else [place.name]
 
 
 def _sessions_file(report: Report) -> Records:
@@ -285,7 +290,7 @@ USE = ("Sessions", "Seconds of power", "Used, %")
 FILES: dict[str, tuple[Sequence[str], Callable[[Report], Records]]] = {
     "revenue": (("From", *AMOUNTS), _revenue_file),
     "vat": (("VAT rate, %", *AMOUNTS), _vat_file),
-    "locations": (("Location", "", *USE, *AMOUNTS), lambda report: _places_file(report.locations)),
+    "locations": (("Location", *USE, *AMOUNTS), lambda report: _places_file(report.locations)),
     "devices": (("Device", "Location", *USE, *AMOUNTS), lambda report: _places_file(report.devices)),
     "sessions": (("What", "Number"), _sessions_file),
     "hours": (("Weekday", *(f"{hour:02d}:00" for hour in range(24))), _hours_file),

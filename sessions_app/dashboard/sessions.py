@@ -8,29 +8,29 @@ from functools import partial
 from typing import Any
 
 from django import forms
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from devices.relays import commands
 from hygate import clock
 from hygate.roles import Perm, View, guarded, may, staff_only
-from sessions_app import metering, services
+from sessions_app import extending, metering, services
 from sessions_app.dashboard import frame, looks, power_chart, power_readings, problems, timeline
 from sessions_app.dashboard.forms import ReasonForm
 from sessions_app.dashboard.looks import MONEY_TONES
 from sessions_app.guest import power
-from sessions_app.models import DeviceSession
+from sessions_app.models import DeviceSession, Payment
 from sessions_app.moves import POWERED
-from sessions_app.states import ACTIVE, PaymentStatus, State
+from sessions_app.states import ACTIVE, PaymentStatus, Purpose, State
 
 HERE = "sessions"
 
 
-NOTHING_DONE = (
-    "Nothing was done: it was over already or has changed meanwhile, nothing waits to be sent, or the session is as"
-    " long as it may get."
-)
+NOTHING_DONE = "Nothing was done: it was over already or has changed meanwhile."
+TOO_LONG = "Nothing was done: the session has changed meanwhile, or is as long as it may get."
 
 
 class MinutesForm(ReasonForm):
@@ -54,10 +54,13 @@ class Action:
     service: Callable[..., Any]
     said: str
     danger: bool = False
+    refusal: str = NOTHING_DONE
+    needs_waiting: bool = False
+    """Whether a command of the device has to wait for its next round, or there is nothing to do."""
     form: Callable[[dict[str, str] | None, DeviceSession], ReasonForm] = lambda data, _session: ReasonForm(data)
 
     def when(self, session: DeviceSession) -> bool:
-        return session.state in self.states
+        return session.state in self.states and (not self.needs_waiting or session.command_waits)  # type: ignore[attr-defined]
 
 
 ACTIONS = (
@@ -94,6 +97,7 @@ ACTIONS = (
         POWERED,
         services.retry_activation,
         "The relay is asked again.",
+        needs_waiting=True,
     ),
     Action(
         "minutes",
@@ -105,6 +109,7 @@ ACTIONS = (
         (State.RUNNING,),
         services.add_minutes,
         "The minutes are added.",
+        refusal=TOO_LONG,
         form=lambda data, session: MinutesForm(data, initial={"seen_s": session.duration_s}),
     ),
     Action(
@@ -148,7 +153,7 @@ def session_live(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _whole(request: HttpRequest, pk: int) -> dict[str, Any]:
     """``power`` is drawn only when a page asks for it: most looks find nothing new."""
-    found = DeviceSession.objects.select_related("device__location", "plan").defer("device__account", "plan__device")
+    found = _sessions().select_related("device__location", "plan").defer("device__account", "plan__device")
     one = get_object_or_404(found, pk=pk)
     orders = list(one.payments.prefetch_related("refunds").defer("checkout_params").order_by("created_at"))
     currency = orders[0].currency if orders else one.device.location.currency
@@ -156,7 +161,7 @@ def _whole(request: HttpRequest, pk: int) -> dict[str, Any]:
     look, steps = looks.of_session(one, now), timeline.of(one, currency)
     reports = [problems.summary(report) for report in one.problems.defer("evidence")]
     actions = [act for act in ACTIONS if act.when(one) and may(request.user, act.perm)]
-    used = _used(one)
+    used, bought_s = _used(one), _bought_s(one, orders)
     shown = [told for _, *told in reports], [(o.status, o.captured_minor, o.refunded_minor) for o in orders]
     return {
         "session": one,
@@ -166,6 +171,8 @@ def _whole(request: HttpRequest, pk: int) -> dict[str, Any]:
         "currency": currency,
         "zone": one.device.location.timezone,
         "token_end": one.token[-6:],
+        "bought_s": bought_s,
+        "given_s": one.duration_s - bought_s,
         "used": used,
         "power": partial(power_chart.told, one, used, now),
         "actions": actions,
@@ -173,6 +180,18 @@ def _whole(request: HttpRequest, pk: int) -> dict[str, Any]:
         "now": now,
         "mark": frame.mark([look, steps, actions, used, power_readings.newest(one, now), *shown]),
     }
+
+
+def _sessions() -> QuerySet[DeviceSession]:
+    """With ``command_waits``, which the actions ask for."""
+    waiting = commands.for_later(clock.now()).filter(device=OuterRef("device"))
+    return DeviceSession.objects.annotate(command_waits=Exists(waiting))
+
+
+def _bought_s(session: DeviceSession, orders: list[Payment]) -> int:
+    """What was paid for, without the minutes that staff have added free of charge."""
+    start_s = sum(order.duration_s for order in orders if order.purpose == Purpose.START)
+    return min(session.duration_s, start_s + extending.seconds_added(orders))
 
 
 def _used(session: DeviceSession) -> str:
@@ -187,14 +206,14 @@ def act(action: Action) -> View:
     """The view of one action: asks for a reason, then calls the service. A GET changes nothing."""
 
     def view(request: HttpRequest, pk: int) -> HttpResponse:
-        one = get_object_or_404(DeviceSession.objects.select_related("device"), pk=pk)
+        one = get_object_or_404(_sessions().select_related("device"), pk=pk)
         back = reverse("dashboard:session", args=[pk])
         if not action.when(one):
             return frame.refused(request, back, f"{one.device} was over already or has moved on; nothing was done.")
         form = action.form(request.POST or None, one)
         if form.is_valid():
             if not action.service(one, request.user, **form.cleaned_data):
-                return frame.refused(request, back, NOTHING_DONE)
+                return frame.refused(request, back, action.refusal)
             return frame.done(request, back, action.said)
         title = f"{action.title}: {one.device}"
         return frame.dialog(

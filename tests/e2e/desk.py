@@ -20,6 +20,17 @@ CLICKABLE = (
 )
 HIDDEN_YET_SEEN = """() => [...document.querySelectorAll('[hidden]')].filter(one => one.checkVisibility())
   .map(one => one.outerHTML.slice(0, 80))"""
+BROKEN_WORDS = """() => [...document.querySelectorAll('h1')].flatMap(one => {
+  const text = document.createTreeWalker(one, NodeFilter.SHOW_TEXT), broken = [];
+  while (text.nextNode())
+    for (const word of text.currentNode.data.matchAll(/[^\\s-]+/g)) {
+      const range = document.createRange();
+      range.setStart(text.currentNode, word.index);
+      range.setEnd(text.currentNode, word.index + word[0].length);
+      if (range.getClientRects().length > 1) broken.push(word[0]);
+    }
+  return broken;
+})"""
 WALK = """clickable => {
   const reached = new WeakSet(), walked = [...document.querySelectorAll(clickable)];
   addEventListener('focusin', event => reached.add(event.target), true);
@@ -104,7 +115,9 @@ class Desk(Phone):
 
     def sizes(self) -> list[str]:
         """A mouse needs 24 px (WCAG 2.2 AA), and axe looks for that. What is hidden must not be seen."""
-        return [*self.sideways(), *(f"hidden, and yet seen: {one}" for one in self.page.evaluate(HIDDEN_YET_SEEN))]
+        hidden = (f"hidden, and yet seen: {one}" for one in self.page.evaluate(HIDDEN_YET_SEEN))
+        broken = (f"the heading breaks within {word}" for word in self.page.evaluate(BROKEN_WORDS))
+        return [*self.sideways(), *hidden, *broken]
 
     def look(self, what: str, *, both: bool = False) -> None:
         """As on a phone; ``both`` asks for the contrast in the dark as well."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 
@@ -285,7 +285,8 @@ def test_device_form_leaves_live_columns_alone(site: Site) -> None:
     assert (site.device.watts, site.device.output) == (1234, True)
 
 
-def test_maintenance_is_in_the_sites_time_zone(site: Site) -> None:
+def test_maintenance_is_in_the_sites_time_zone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "now", lambda: datetime(2026, 11, 30, tzinfo=UTC))
     site.operator.post(site.url("maintenance"), {"text": "New pump", "until": "2026-12-01T10:00"})
     site.device.refresh_from_db()
     assert site.device.maintenance_until is not None
@@ -293,6 +294,19 @@ def test_maintenance_is_in_the_sites_time_zone(site: Site) -> None:
     site.operator.post(site.url("maintenance_off"))
     site.device.refresh_from_db()
     assert (site.device.maintenance_since, site.device.maintenance_text) == (None, "")
+
+
+def test_maintenance_cannot_be_planned_to_end_in_the_past_and_an_old_end_may_stay(site: Site) -> None:
+    past = {"text": "New pump", "until": "2020-12-01T10:00"}
+    refused = site.operator.post(site.url("maintenance"), past)
+    assert "This moment is over already." in refused.content.decode()
+    site.device.refresh_from_db()
+    assert (refused.status_code, site.device.maintenance_since) == (422, None)
+    since = clock.now()
+    Device.objects.update(maintenance_since=since, maintenance_until=datetime(2020, 12, 1, 9, tzinfo=UTC))
+    assert site.operator.post(site.url("maintenance"), past | {"text": "Newer pump"}).status_code == 303
+    site.device.refresh_from_db()
+    assert (site.device.maintenance_since, site.device.maintenance_text) == (since, "Newer pump")
 
 
 def test_operator_renames_a_location_and_no_more(site: Site) -> None:

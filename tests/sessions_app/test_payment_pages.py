@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from html import unescape
 from typing import Any
 
 import pytest
+from django.urls import reverse
 
 from hygate import audit, clock
 from hygate.models import Alert
@@ -111,8 +113,25 @@ def test_one_payment_with_everything_about_it(shop: Shop) -> None:
         assert words in html, words
     for words in ("It is disputed", "Paid · €2.50", payment.session.reference, "In a simulation there is no page"):
         assert words in html, words
+    assert html.count(' across">') == 3, "who gave it back, and Stripe's id, have a line each"
     assert "Play money" not in html
     assert "the-link-of" not in html
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (RefundStatus.OWED, "On its way back"),
+        (RefundStatus.FAILED, "Not paid back"),
+        (RefundStatus.COVERED, "Paid back"),
+    ],
+)
+def test_a_session_says_of_each_refund_where_it_stands(shop: Shop, status: str, words: str) -> None:
+    payment = shop.sell(refunded=90)
+    shop.refund(payment, 20, status=status)
+    html = page(reverse("dashboard:session", args=[payment.session_id]))
+    told = re.findall(r"<dt>([^<]+)</dt><dd>€0.20, ", html)
+    assert told == [words]
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,7 @@ def test_every_file_is_offered_and_holds_no_formula(shop: Shop, name: str) -> No
     assert answer["Content-Disposition"] == f'attachment; filename="hygate-{name}-2026-03-01-2026-03-31.csv"'
     head, *lines = file_of(answer)
     assert lines
+    assert all(head), "a column without a name"
     assert all(len(line) == len(head) for line in lines)
     assert not any(cell.startswith("=") for line in lines for cell in line)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from html import unescape
 from typing import Any
@@ -251,6 +252,17 @@ def test_ten_channels_become_ten_devices_with_plans_in_one_form(admin: Client) -
     assert Device.objects.count() == DeviceCode.objects.count() == 10
     assert not setting_up.without_plans().exists()
     assert set(UsagePlan.objects.values_list("vat_rate_bp", flat=True)) == {2000}
+
+
+def test_devices_without_a_name_of_their_own_are_suggested_different_ones(admin: Client) -> None:
+    name = "Shelly SPSW-104PE16EU channel 1"
+    bare = [CHANNELS[0] | {"shelly_id": f"e2ef0000{end}", "name": name} for end in ("aa01", "bb02")]
+    one = account(clock.now())
+    one.found = [*bare, CHANNELS[1]]
+    one.save(update_fields=["found"])
+    shown = unescape(admin.get(reverse("dashboard:account", args=[one.pk])).content.decode())
+    suggested = re.findall(r'name="name-[^"]+" value="([^"]+)"', shown)
+    assert suggested == [f"{name} aa01", f"{name} bb02", CHANNELS[1]["name"]]
 
 
 def test_devices_without_plans_get_them_in_one_form(admin: Client) -> None:

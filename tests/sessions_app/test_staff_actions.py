@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -205,8 +206,26 @@ def test_mark_failed_pays_all_of_it_back(world: World, admin: User) -> None:
     assert (session.reason, world.money()[-1], world.relay()[-1][0]) == (Reason.FORCE_ENDED, ("refunded", 250), False)
 
 
+def test_a_retry_is_offered_only_while_a_command_waits(world: World, operator: User) -> None:
+    session = running(world)
+    url = reverse("dashboard:session", args=[session.pk])
+    assert "Retry activation" not in browser(operator).get(url).content.decode()
+    ask(operator, "retry", session)
+    assert events(session, "retry") == []
+
+
+def test_minutes_that_were_given_are_not_called_bought(world: World, operator: User) -> None:
+    session = running(world)
+    assert services.add_minutes(session, operator, "Lost time", minutes=7, seen_s=20)
+    html = unescape(browser(operator).get(reverse("dashboard:session", args=[session.pk])).content.decode())
+    assert "<dt>Bought</dt><dd>20\xa0s</dd>" in html
+    assert "<dt>Added free of charge</dt><dd>7\xa0min</dd>" in html
+
+
 def test_retry_asks_the_relay_at_once(world: World, operator: User) -> None:
     session = unanswered(world)
+    offered = browser(operator).get(reverse("dashboard:session", args=[session.pk])).content.decode()
+    assert "Retry activation" in offered
     command = RelayCommand.objects.filter(device=session.device, on=True).latest("pk")
     plugged(world, True)
     assert command.next_at is not None

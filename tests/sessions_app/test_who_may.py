@@ -72,6 +72,7 @@ TABLE: dict[str, Row] = {
     "account_logout": Row("", "302 302 200 200", "302 302 302 302"),
     "account_reauthenticate": Row("", "login login 200 200", "login login 200 200"),
     "account_change_password": Row("", "login login 200 200", "login login 200 200"),
+    "invitation": Row("", "410 410 410 410", "410 410 410 410"),
     "mfa_authenticate": Row("", "login login 302 302", "login login 302 302"),
     "mfa_reauthenticate": Row("", "login login 302 302", "login login 302 302"),
     "mfa_index": OWN_READ,
@@ -82,6 +83,7 @@ TABLE: dict[str, Row] = {
     "guest:brand": FILE,
     "guest:logo": FILE,
     "guest:qr": FILE,
+    "guest:mine": LINK_READ,
     "guest:device": Row("", "200 200 200 200", "303 303 303 303"),
     "guest:join": Row("", "303 303 303 303", "303 303 303 303"),
     "guest:line": LINK_READ,
@@ -130,7 +132,7 @@ TABLE: dict[str, Row] = {
     "dashboard:sessions": READ_STAFF,
     "dashboard:session": READ_STAFF,
     "dashboard:session_live": READ_STAFF,
-    "dashboard:session_retry": FORM_STAFF,
+    "dashboard:session_retry": Row("staff", "login login 303 303", "login login 303 303"),  # nothing waits
     "dashboard:session_minutes": FORM_STAFF,
     "dashboard:session_start": Row("staff", "login login 303 303", "login login 303 303"),
     "dashboard:session_stop": FORM_STAFF,
@@ -316,7 +318,7 @@ class Site:
         rows |= {"account": self.account, "location": self.location, "payment": self.payment, "team": self.colleague}
         rows["light"] = self.account
         rows |= {"alert": self.alert, "energy": self.source, "problem": self.problem}
-        values |= {"reference": self.problem.reference, "shelly_id": "aabbcc", "channel": 0}
+        values |= {"reference": self.problem.reference, "shelly_id": "aabbcc", "channel": 0, "uidb64": "MQ"}
         word = name.rpartition(":")[2].partition("_")[0]
         if name in ("dashboard:energy_site", "dashboard:energy_token"):
             word = "location"

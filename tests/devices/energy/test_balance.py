@@ -42,7 +42,7 @@ def test_the_seeds_exporting_row_is_recognised_as_importing() -> None:
 def test_the_seeds_row_with_the_right_sign_is_proven() -> None:
     verdict = judge(reading(pv_w=2800, battery_charge_w=0, grid_import_w=8540, load_w=11340))
     assert isinstance(verdict, Proven)
-    assert "Import of 8540 w is certain".lower() in verdict.sentence.lower()
+    assert "Import of 8540 W is certain" in verdict.sentence
 
 
 @needs_sigenergy
