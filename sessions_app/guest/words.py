@@ -72,14 +72,15 @@ def money(minor: int, currency: str) -> str:
 
 
 def span(seconds: int) -> str:
-    """A length of time, exactly: 20 s, 60 min, 2 hours, and 35:12 min where it is no whole minute."""
+    """A length of time, exactly: 20 s, 60 min, 2 hours, and 35:12 min or 1:35:12 h where it is no whole minute."""
     if seconds >= 7200 and seconds % 3600 == 0:
         hours = seconds // 3600
         return ngettext("%(n)d hour", "%(n)d hours", hours).replace(" ", NBSP) % {"n": hours}
     if seconds < 120 and seconds % 60:
         return _("%(n)d s").replace(" ", NBSP) % {"n": seconds}
     if seconds % 60:
-        return _("%(n)s min").replace(" ", NBSP) % {"n": f"{seconds // 60}:{seconds % 60:02d}"}
+        form = _("%(n)s h") if seconds > 3600 else _("%(n)s min")
+        return form.replace(" ", NBSP) % {"n": countdown(seconds)}
     return _("%(n)s min").replace(" ", NBSP) % {"n": seconds // 60}
 
 

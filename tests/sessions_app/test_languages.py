@@ -229,3 +229,10 @@ def test_who_is_next_is_not_told_that_it_is_the_turn(language: str, said: str) -
 
 def test_a_german_time_and_its_uhr_never_part_at_a_lines_end() -> None:
     assert not [one.string for one in messages.read("de") if ")s Uhr" in str(one.string)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(20, "20 s"), (2112, "35:12 min"), (3600, "60 min"), (7184, "1:59:44 h"), (7200, "2 hours")]
+)
+def test_a_length_is_said_exactly_and_as_the_ring_counts_it(seconds: int, said: str) -> None:
+    assert words.span(seconds).replace(words.NBSP, " ") == said
