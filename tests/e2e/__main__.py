@@ -82,9 +82,10 @@ def _play(journey: Journey, scene: Scene) -> bool:
     began = time.monotonic()
     try:
         journey.play(scene)
-    except (AssertionError, Error) as error:
+    except Exception as error:
         scene.close(failed_as=journey.name)
-        _say(f"FAILED  {journey.name} ({time.monotonic() - began:.0f} s): {error}")
+        what = error if isinstance(error, AssertionError | Error) else f"{type(error).__name__}: {error}"
+        _say(f"FAILED  {journey.name} ({time.monotonic() - began:.0f} s): {what}")
         return False
     scene.close()
     _say(f"ok      {journey.name} ({time.monotonic() - began:.0f} s): {journey.what}")
