@@ -19,7 +19,6 @@ from hygate.roles import administrator_only, staff_only
 from sessions_app import pulsing
 from sessions_app.dashboard import frame, looks
 from sessions_app.dashboard.forms import ReasonForm
-from sessions_app.dashboard.grid import with_device
 from sessions_app.dashboard.session_list import start_order
 from sessions_app.guest import words
 from sessions_app.queue import line
@@ -47,7 +46,7 @@ def _whole(pk: int) -> dict[str, Any]:
     one = get_object_or_404(rows.annotate(waiting=line.length_of("pk")), pk=pk)
     now = clock.now()
     recent = list(one.sessions.prefetch_related("payments")[:10])
-    session = with_device(next((row for row in recent if row.is_live), None), one)
+    session = next((row for row in recent if row.is_live), None)
     command = RelayCommand.objects.filter(device=one, state__in=OPEN).first()
     codes = list(one.codes.all())
     current = next((code for code in codes if code.retired_at is None), None)

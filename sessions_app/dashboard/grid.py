@@ -28,7 +28,6 @@ from sessions_app.dashboard import frame, lists, looks, seen
 from sessions_app.dashboard.seen import SeenDevice
 from sessions_app.dashboard.spelling import natural
 from sessions_app.guest.labels import canonical
-from sessions_app.models import DeviceSession
 from sessions_app.states import State
 
 HERE = "devices"
@@ -175,13 +174,6 @@ def tiles_of(rows: QuerySet[Device], now: datetime) -> list[Row]:
         place = lines.get(session.pk) if session is not None else None
         tiles.append((device, tile._replace(note=f"place {place} in line") if place else tile))
     return tiles
-
-
-def with_device(session: DeviceSession | None, device: Device) -> DeviceSession | None:
-    """``session`` knows its device without another query."""
-    if session is not None:
-        session.device = device
-    return session
 
 
 def _lines(locations: Iterable[int]) -> dict[int, int]:

@@ -33,7 +33,7 @@ from hygate.due import Due
 from hygate.prepared import Prepared
 from sessions_app import metering
 from sessions_app.guest import power
-from sessions_app.guest.visit import hashed
+from sessions_app.guest.visit import hashed, is_refused
 from sessions_app.models import DeviceSession, GuestMail, Payment, ProblemReport, QueueEntry
 from sessions_app.queue.models import IN_LINE
 from sessions_app.states import State
@@ -205,6 +205,7 @@ def _rows(token_hash: str) -> QuerySet[Payment, tuple[Any, ...]]:
         "report_answered_at": Subquery(reports.values("answered_at")[:1]),
         "code": Subquery(code.values("code")[:1]),
         "is_asked": Exists(asked),
+        "is_refused": is_refused(),
         "is_waited_for": Exists(line),
     }
     columns = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from devices.models import Device, DeviceCode, RelayCommand
@@ -142,10 +142,14 @@ def _sessions(token_hash: str, now: datetime) -> QuerySet[DeviceSession]:
     )
 
 
-def _orders(session: int) -> QuerySet[Payment]:
+def is_refused() -> Q:
+    """Of a payment: a refund of it did not go through, and no other is under way."""
     refunds = Refund.objects.filter(payment=OuterRef("pk"))
-    is_refused = Exists(refunds.filter(status=RefundStatus.FAILED)) & ~Exists(refunds.filter(status__in=UNDER_WAY))
-    return Payment.objects.filter(session=session).annotate(is_refused=is_refused)
+    return Q(Exists(refunds.filter(status=RefundStatus.FAILED)) & ~Exists(refunds.filter(status__in=UNDER_WAY)))
+
+
+def _orders(session: int) -> QuerySet[Payment]:
+    return Payment.objects.filter(session=session).annotate(is_refused=is_refused())
 
 
 _BY_LINK: Prepared[Any] = Prepared(_sessions, token_hash=str, now=datetime)

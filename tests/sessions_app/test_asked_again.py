@@ -19,8 +19,8 @@ from sessions_app import services
 from sessions_app.guest import asked_again, pages, power
 from sessions_app.guest.shapes import SessionPage
 from sessions_app.guest.visit import Visit
-from sessions_app.models import DeviceSession, GuestMail, Payment, ProblemReport, QueueEntry
-from sessions_app.states import State
+from sessions_app.models import DeviceSession, GuestMail, Payment, ProblemReport, QueueEntry, Refund
+from sessions_app.states import RefundStatus, State
 from tests.world import World
 
 Change = Callable[[DeviceSession], Any]
@@ -225,6 +225,16 @@ def test_somebody_who_waits_is_noticed(running: DeviceSession) -> None:
 def test_a_mail_that_was_asked_for_is_noticed(running: DeviceSession) -> None:
     before = asked_again.facts_of(running.token)
     GuestMail.objects.create(kind="done", session=running, message_id="m")
+    after = asked_again.facts_of(running.token)
+    assert before is not None and after is not None
+    assert before.digest != after.digest
+
+
+def test_a_refund_that_was_refused_is_noticed(running: DeviceSession) -> None:
+    """Nothing else of the payment has to change with it."""
+    before = asked_again.facts_of(running.token)
+    order = running.payments.get()
+    Refund.objects.create(payment=order, amount_minor=100, status=RefundStatus.FAILED, reason="by_staff")
     after = asked_again.facts_of(running.token)
     assert before is not None and after is not None
     assert before.digest != after.digest
