@@ -30,7 +30,7 @@ e2e: $(E2E_READY) ## Play guests and the operator in a real browser against real
 faults: $(DEV_READY) ## Break everything on purpose and check money, power and claims (ROW=P1, SEED=1, ALL=1, MUTANTS=1)
 	@exec $(BIN)/python -m tests.faults
 
-bench: $(DEV_READY) ## Measure speed against contenders (ONLY=a, QUICK=1); writes bench/results.json
+bench: $(E2E_READY) ## Measure speed against contenders (ONLY=a, QUICK=1); writes bench/results.json
 	@exec $(BIN)/python -m tests.bench
 
 nightly: $(DEV_READY) ## Everything that takes hours: all fault rows, seeded bugs, ten thousand histories

@@ -37,6 +37,16 @@ def invite_person(*, email: str, name: str, role: str, by: User) -> User:
         return _added(email=email, name=name, role=role, password=None, by=by)
 
 
+def invite_again(*, person: User, by: User) -> None:
+    """Allow one more mail to somebody who has chosen no password yet; a link that was mailed before stays good."""
+    with transaction.atomic():
+        _administrators(by)
+        fresh = User.objects.get(pk=person.pk)
+        if fresh.has_usable_password() or not fresh.is_active:
+            raise NotAllowed(f"{person} needs no invitation any more. Nothing was mailed.")
+        audit.write("team_invited_again", actor=_actor(by), person=person.pk)
+
+
 def _added(*, email: str, name: str, role: str, password: str | None, by: User) -> User:
     _administrators(by)
     if User.objects.filter(email__iexact=email).exists():

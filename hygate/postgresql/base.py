@@ -2,16 +2,40 @@
 
 With ``CONN_HEALTH_CHECKS`` Django asks ``SELECT 1`` before the first query of every request and of every chunk of work:
 a way to the server and back for nothing, where a page has three queries in all.
+
+Moments are read by Python's own compiled parser. Django has them read in Python and then given the time zone that they
+have already: a page of five hundred devices spends a tenth of its time there.
 """
 
 from __future__ import annotations
 
 import select
+from datetime import UTC, datetime
+from typing import Any
 
 from django.db.backends.postgresql import base
+from psycopg.types.datetime import TimestamptzLoader
+
+
+class Moments(TimestamptzLoader):
+    """For a connection in UTC, to which Django sees; it asks for ``timezone`` before it makes a cursor."""
+
+    timezone = UTC
+
+    def load(self, data: Any) -> datetime:
+        try:
+            return datetime.fromisoformat(str(data, "ascii"))
+        except ValueError:  # infinity, years that no calendar has: with psycopg's own words
+            return super().load(data)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        connection = super().get_new_connection(conn_params)
+        if self.timezone == UTC:
+            connection.adapters.register_loader("timestamptz", Moments)
+        return connection
+
     def is_usable(self) -> bool:
         """Whether the connection still lives.
 

@@ -62,6 +62,11 @@ def options(choices: Iterable[tuple[str, str]], chosen: str) -> SafeString:
     )
 
 
+def shaded(cells: Iterable[tuple[int, int]]) -> SafeString:
+    """The hours of a weekday: in each how many, and the shade of that; nothing stands in an empty one."""
+    return SafeString("".join(f'<td class="h{shade}">{count or ""}</td>' for count, shade in cells))
+
+
 def tag(tone: str, words: str) -> str:
     return f'<span class="tag t-{tone}">{escape(words)}</span>'
 
@@ -107,7 +112,7 @@ def _contact(one: Tile, now: datetime) -> str:
     if one.contact_at is None and one.watts is None:
         return ""
     watts = "" if one.watts is None else f"{spelling.in_watts(one.watts)} · "
-    return f'<span class="small {"late" if one.late else "soft"}">{watts}{ago(one.contact_at, now=now)}</span>'
+    return f'<span class="when small {"late" if one.late else "soft"}">{watts}{ago(one.contact_at, now=now)}</span>'
 
 
 def _bar(look: Look, now: datetime) -> str:

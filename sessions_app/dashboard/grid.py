@@ -166,7 +166,8 @@ def tiles_of(rows: QuerySet[Device], now: datetime) -> list[Row]:
     found.sort(key=lambda one: (natural(one.location.name), one.location_id, natural(one.name), one.pk))
     live = seen.live(found)
     commands = {one.device_id: one for one in RelayCommand.objects.filter(state__in=OPEN)}
-    lines = _lines(one.device.location_id for one in live.values() if one.state == State.WAITING_FOR_POWER)
+    waiting = {pk for pk, session in live.items() if session.state == State.WAITING_FOR_POWER}
+    lines = _lines(one.location_id for one in found if one.pk in waiting)
     tiles = []
     for device in found:
         session = live.get(device.pk)

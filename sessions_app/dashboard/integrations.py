@@ -25,6 +25,7 @@ from hygate import health
 from hygate.context import SITE
 from hygate.due import sweep
 from hygate.models import Heartbeat, SiteSettings
+from hygate.prepared import Prepared
 from hygate.roles import may
 from sessions_app.dashboard import frame
 from sessions_app.models import StripeWatch, WebhookEvent
@@ -95,16 +96,23 @@ def _last(beats: QuerySet[Any, Any]) -> Subquery:
 
 
 def integrations(found: Facts, user: Any, now: datetime) -> list[Health]:
-    sources = list(EnergySource.objects.filter(active=True).defer("secrets", "proof", "told").order_by("name"))
+    sources = _SOURCES.rows()
     watched = [watcher(found, now)] if sources else []
     energy = [energy_source(one, user) for one in sources]
     return [*shelly(user, now), stripe(found, user), *energy, *watched, *broker(found, now), sweeps(found, now)]
 
 
-def shelly(user: Any, now: datetime) -> Iterable[Health]:
+def _accounts() -> QuerySet[ShellyAccount]:
     waiting = RelayCommand.objects.filter(account=OuterRef("pk"), state__in=OPEN)
-    accounts = ShellyAccount.objects.defer("found", "auth_key").annotate(waiting=frame.count(waiting))
-    told = [_account(one, _url(user, "account", one.pk), now) for one in accounts]
+    return ShellyAccount.objects.defer("found", "auth_key").annotate(waiting=frame.count(waiting))
+
+
+_ACCOUNTS = Prepared(_accounts)
+_SOURCES = Prepared(lambda: EnergySource.objects.filter(active=True).defer("secrets", "proof", "told").order_by("name"))
+
+
+def shelly(user: Any, now: datetime) -> Iterable[Health]:
+    told = [_account(one, _url(user, "account", one.pk), now) for one in _ACCOUNTS.rows()]
     return told or [Health("Shelly", "idle", "no account yet", url=_url(user, "accounts"))]
 
 

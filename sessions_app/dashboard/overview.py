@@ -13,15 +13,19 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from hygate import clock
+from hygate.prepared import Prepared
 from hygate.roles import staff_only
-from sessions_app.dashboard import alerts, frame, looks, setup
+from sessions_app.dashboard import alerts, frame, looks, seen, setup
 from sessions_app.dashboard.integrations import Facts, facts, integrations
 from sessions_app.dashboard.looks import RANK, Tile
 from sessions_app.dashboard.takings import takings
-from sessions_app.models import DeviceSession, Payment
-from sessions_app.states import ACTIVE
+from sessions_app.models import Payment
 
-DEVICE_COLUMNS = ("name", "place", "online", "output", "reading_at")
+LATEST = 5
+PAYMENT_COLUMNS = (
+    *("amount_minor", "currency", "created_at", "status", "method", "method_detail"),
+    *("captured_minor", "refunded_minor"),
+)
 
 
 @require_safe
@@ -44,15 +48,13 @@ def live(request: HttpRequest) -> HttpResponse:
 
 
 def _live(now: datetime, request: HttpRequest) -> dict[str, Any]:
-    tiles = sorted((looks.of_active(one, now) for one in _active()), key=lambda tile: _trouble_first(tile, now))
-    payments = list(
-        Payment.objects.select_related("session__device__location").exclude(status="PENDING").order_by("-pk")[:5]
-    )
+    tiles = sorted((looks.of_active(one, now) for one in seen.active()), key=lambda tile: _trouble_first(tile, now))
+    payments = _LATEST.rows()
     found = facts(request)
     taken = takings(request, now, ZoneInfo(found.zone))
     neighbours, counts = integrations(found, request.user, now), [*taken.figures, *_counts(found)]
     open_alerts = alerts.on_top(request.user)
-    seen = [
+    shown = [
         open_alerts,
         tiles,
         neighbours,
@@ -67,15 +69,18 @@ def _live(now: datetime, request: HttpRequest) -> dict[str, Any]:
         "counts": counts,
         "takings": taken,
         "payments": payments,
-        "mark": frame.mark(seen),
+        "mark": frame.mark(shown),
     }
 
 
-def _active() -> QuerySet[DeviceSession]:
-    """With no more than their tiles show."""
-    rows = DeviceSession.objects.filter(state__in=ACTIVE).select_related("device__location").order_by()
-    of_device = (f"device__{column}" for column in DEVICE_COLUMNS)
-    return rows.only(*looks.SESSION_COLUMNS, *of_device, "device__location__name")
+def _payments() -> QuerySet[Payment]:
+    """The latest, with no more than their lines show."""
+    rows = Payment.objects.select_related("session__device__location").exclude(status="PENDING").order_by("-pk")
+    of_session = ("device", "device__name", "device__location__timezone")
+    return rows.only(*PAYMENT_COLUMNS, *(f"session__{column}" for column in of_session))[:LATEST]
+
+
+_LATEST = Prepared(_payments)
 
 
 def _trouble_first(tile: Tile, now: datetime) -> tuple[int, float, str]:

@@ -17,17 +17,15 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
-from devices.models import DeviceCode
 from hygate import clock
 from hygate.models import Alert, AuditEvent
 from hygate.roles import staff_only
 from sessions_app import money
-from sessions_app.dashboard import drawn, frame, lists, timeline
+from sessions_app.dashboard import drawn, frame, lists, session_list, timeline
 from sessions_app.dashboard.lists import Choice, Column, Listing, between
 from sessions_app.dashboard.looks import MONEY_TONES
 from sessions_app.dashboard.spelling import amount, at
-from sessions_app.guest.labels import canonical
-from sessions_app.models import Payment, Refund
+from sessions_app.models import DeviceSession, Payment, Refund
 from sessions_app.payments import giving_back, keyring
 from sessions_app.states import PaymentStatus, Purpose, Reason, RefundStatus
 
@@ -96,10 +94,8 @@ def methods() -> lists.Choices:
 
 
 def finds(text: str) -> Q:
-    where = Q(session__reference__icontains=text) | Q(session__device__name__icontains=text) | Q(ref__iexact=text)
-    where |= Q(session__receipt__number__icontains=text) | Q(intent_id=text) | Q(checkout_id=text)
-    codes = DeviceCode.objects.filter(code=canonical(text))
-    where |= Q(session__device__in=codes.values("device"))
+    sessions = DeviceSession.objects.filter(session_list.named(text))
+    where = Q(session__in=sessions.values("pk")) | Q(ref__iexact=text) | Q(intent_id=text) | Q(checkout_id=text)
     return where | Q(pk__in=Refund.objects.filter(stripe_id=text).values("payment"))
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
 from devices.models import Device, DeviceKind, Location, ShellyAccount
+from hygate.prepared import Prepared
 from sessions_app.models import DeviceSession
-from sessions_app.states import LIVE
+from sessions_app.states import ACTIVE, LIVE
 
 KINDS = {str(kind): kind.label for kind in DeviceKind}
 
@@ -48,6 +49,21 @@ class SeenDevice(NamedTuple):
         return str(KINDS[self.kind])
 
 
+class Named(NamedTuple):
+    name: str
+
+
+class UsedDevice(NamedTuple):
+    """Of a device what the tile of its session shows."""
+
+    name: str
+    place: str
+    online: bool
+    output: bool | None
+    reading_at: datetime | None
+    location: Named
+
+
 class SeenSession(NamedTuple):
     """What ``looks.of_session`` reads, and the device that it runs on."""
 
@@ -61,7 +77,7 @@ class SeenSession(NamedTuple):
     hold_expires_at: datetime
     grace_s: int
     grace_ends_at: datetime | None
-    device: SeenDevice
+    device: SeenDevice | UsedDevice
 
 
 AnyDevice = Device | SeenDevice
@@ -83,3 +99,18 @@ def live(devices: Sequence[SeenDevice]) -> dict[int, SeenSession]:
     known = {one.pk: one for one in devices}
     rows = DeviceSession.objects.filter(state__in=LIVE).values_list(*SeenSession._fields[:-1])
     return {row[1]: SeenSession._make((*row, known[row[1]])) for row in rows if row[1] in known}
+
+
+def active() -> list[SeenSession]:
+    """Every session that somebody has paid for and that is not over. One statement."""
+    rows, own = _ACTIVE.rows(), len(SeenSession._fields) - 1
+    return [SeenSession._make((*row[:own], UsedDevice._make((*row[own:-1], Named(row[-1]))))) for row in rows]
+
+
+def _active() -> QuerySet[DeviceSession, tuple[Any, ...]]:
+    of_device = (f"device__{column}" for column in UsedDevice._fields[:-1])
+    columns = (*SeenSession._fields[:-1], *of_device, "device__location__name")
+    return DeviceSession.objects.filter(state__in=ACTIVE).order_by().values_list(*columns)
+
+
+_ACTIVE: Prepared[tuple[Any, ...]] = Prepared(_active)

@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
 
-from devices.models import DeviceCode, UsagePlan
+from devices.models import Device, UsagePlan
 from hygate import clock
 from hygate.models import Alert
 from hygate.roles import staff_only
@@ -27,7 +27,7 @@ from sessions_app.dashboard.lists import Choice, Choices, Column, Listing, betwe
 from sessions_app.dashboard.looks import MONEY_TONES
 from sessions_app.dashboard.spelling import amount, at
 from sessions_app.guest.labels import canonical
-from sessions_app.models import DeviceSession, Payment
+from sessions_app.models import DeviceSession, Payment, Receipt
 from sessions_app.states import ACTIVE, PaymentStatus, Purpose, Reason, State
 
 HERE = "sessions"
@@ -70,11 +70,21 @@ def has_alert(which: str) -> Q:
 
 
 def finds(text: str) -> Q:
-    """By reference, receipt, device, code on the label, what Stripe calls the payment, or the end of the link."""
-    where = Q(reference__icontains=text) | Q(device__name__icontains=text) | Q(receipt__number__icontains=text)
-    where |= Q(device__in=DeviceCode.objects.filter(code=canonical(text)).values("device"))
-    where |= Q(pk__in=Payment.objects.filter(Q(intent_id=text) | Q(checkout_id=text)).values("session"))
+    """By what names a session, what Stripe calls its payment, or the end of the guest's link."""
+    payments = Payment.objects.filter(Q(intent_id=text) | Q(checkout_id=text))
+    where = named(text) | Q(pk__in=payments.values("session"))
     return where | Q(pk__in=with_link_end(text)) if LINK_END.fullmatch(text) else where
+
+
+def named(text: str) -> Q:
+    """By reference, receipt, device, or the code on its label (references and receipts know capitals only).
+
+    Each is looked up by itself: joined, every session would be compared with all of them.
+    """
+    devices = Device.objects.filter(Q(name__icontains=text) | Q(codes__code=canonical(text)))
+    receipts = Receipt.objects.filter(number__contains=text.upper())
+    where = Q(reference__contains=text.upper()) | Q(device__in=devices.values("pk"))
+    return where | Q(pk__in=receipts.values("session"))
 
 
 def with_link_end(text: str) -> list[int]:

@@ -55,7 +55,8 @@ class RoleForm(PlainForm):
 def people(request: HttpRequest) -> HttpResponse:
     protected = Exists(Authenticator.objects.filter(user=OuterRef("pk"), type=Authenticator.Type.TOTP))
     rows = list(User.objects.annotate(second_factor=protected).order_by("-is_active", "role", "first_name", "email"))
-    return frame.page(request, "team.html", {"rows": rows, "alone": len(rows) == 1}, here=HERE)
+    context = {"rows": rows, "alone": len(rows) == 1, "invites": settings.SENDS_MAIL}
+    return frame.page(request, "team.html", context, here=HERE)
 
 
 @administrator_only
@@ -79,12 +80,18 @@ def _handed_over(request: HttpRequest, told: dict[str, Any], by: User) -> HttpRe
 def _invited(request: HttpRequest, told: dict[str, Any], by: User) -> HttpResponse:
     """By mail; where the server does not take it, a password to hand over ends the link that may be on its way."""
     person = team.invite_person(**told, by=by)
+    if not _mailed(person, by):
+        return hand_over(request, person, team.reset_password(person=person, by=by), not_mailed=True)
+    return frame.done(request, reverse("dashboard:team"), f"{person} is invited: the mail is on its way.")
+
+
+def _mailed(person: User, by: User) -> bool:
     try:
         invitations.send(person, by=by)
     except OSError as error:  # every SMTP error is one
         log.warning("invitation.not_sent", person=person.pk, error=type(error).__name__)
-        return hand_over(request, person, team.reset_password(person=person, by=by), not_mailed=True)
-    return frame.done(request, reverse("dashboard:team"), f"{person} is invited: the mail is on its way.")
+        return False
+    return True
 
 
 def hand_over(request: HttpRequest, person: User, password: str, *, not_mailed: bool = False) -> HttpResponse:
@@ -133,6 +140,17 @@ def password(request: HttpRequest, person: User, by: User) -> HttpResponse:
         "The old one stops working at once, and the person is logged out everywhere. You see the new one once.",
         "Make a new password",
     )
+
+
+@require_POST
+@about_a_person
+def invite_again(request: HttpRequest, person: User, by: User) -> HttpResponse:
+    back = reverse("dashboard:team")
+    team.invite_again(person=person, by=by)
+    if not _mailed(person, by):
+        said = "The mail server did not take the invitation. Send it again later, or make a password to hand over."
+        return frame.refused(request, back, said)
+    return frame.done(request, back, f"{person} is invited once more: the mail is on its way.")
 
 
 @about_a_person

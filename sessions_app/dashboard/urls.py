@@ -118,6 +118,7 @@ urlpatterns = [
     path("team/add/", team.add, name="team_add"),
     path("team/<int:pk>/role/", team.role, name="team_role"),
     path("team/<int:pk>/password/", team.password, name="team_password"),
+    path("team/<int:pk>/invite/", team.invite_again, name="team_invite_again"),
     path("team/<int:pk>/second-factor/", team.second_factor, name="team_second_factor"),
     path("team/<int:pk>/activate/", team.activate, name="team_activate"),
     path("team/<int:pk>/deactivate/", team.deactivate, name="team_deactivate"),

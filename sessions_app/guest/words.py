@@ -9,6 +9,7 @@ import math
 import re
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from django.utils.formats import date_format, number_format
@@ -63,7 +64,13 @@ def number(value: Decimal | float, decimals: int = 0) -> str:
 
 def money(minor: int, currency: str) -> str:
     """``360, "eur"`` is €3.60, in German 3,60 €; a currency without a sign keeps its code: CHF 3.60."""
-    code, decimals = currency.lower(), 0 if currency.lower() in ZERO_DECIMAL else 2
+    return _money(minor, currency.lower(), get_language())
+
+
+@lru_cache(maxsize=10_000)
+def _money(minor: int, code: str, _language: str | None) -> str:
+    """Kept, for pages say the same prices over and over; the language in force is part of what is kept."""
+    decimals = 0 if code in ZERO_DECIMAL else 2
     figures = number(Decimal(minor).scaleb(-decimals), decimals)
     if code not in SYMBOLS:
         return f"{code.upper()}{NBSP}{figures}" if language() in SIGN_FIRST else f"{figures}{NBSP}{code.upper()}"

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any, TypeVar
 
 from django.db.models import Count, Q, QuerySet, Sum
@@ -130,7 +131,7 @@ class Revenue:
     rates: Mapping[int, Money]
     devices: Mapping[int, Money]
 
-    @property
+    @cached_property
     def total(self) -> Money:
         return sum(self.days.values(), Money())
 
@@ -187,27 +188,24 @@ def sessions(scope: Scope) -> tuple[Sessions, dict[str, int], dict[int, Use]]:
     had_power = Q(started_at__isnull=False)
     rows = (
         scope.sessions()
-        .values("device", "state", "reason")
+        .values_list("device", "state", "reason")
         .annotate(
             count=Count("pk"),
             started=Count("pk", filter=had_power),
             timed=Count("pk", filter=had_power & Q(delivered_s__isnull=False)),
-            delivered=Sum("delivered_s", filter=had_power, default=0),
+            delivered_s=Sum("delivered_s", filter=had_power, default=0),
         )
     )
-    sums, why, use = Counter[str](), defaultdict[str, int](int), defaultdict[int, Use](Use)
-    for row in rows:
-        sums["opened"] += row["count"]
-        sums["started"] += row["started"]
-        sums["timed"] += row["timed"]
-        sums["delivered_s"] += row["delivered"]
-        if row["state"] == State.COMPLETED:
-            sums["completed"] += row["count"]
-        if row["state"] == State.CANCELLED:
-            sums["cancelled"] += row["count"]
-            why[row["reason"]] += row["count"]
-        use[row["device"]] += Use(row["started"], row["delivered"])
-    return Sessions(**sums), dict(sorted(why.items(), key=lambda one: -one[1])), dict(use)
+    sums, why, use = Counter[str](), Counter[str](), defaultdict[int, Use](Use)
+    for device, state, reason, count, started, timed, delivered_s in rows:
+        sums.update(opened=count, started=started, timed=timed, delivered_s=delivered_s)
+        if state == State.COMPLETED:
+            sums["completed"] += count
+        if state == State.CANCELLED:
+            sums["cancelled"] += count
+            why[reason] += count
+        use[device] += Use(started, delivered_s)
+    return Sessions(**sums), dict(why.most_common()), dict(use)
 
 
 def hours(scope: Scope) -> dict[tuple[int, int], int]:

@@ -18,6 +18,7 @@ register.filter("money", spelling.amount)
 register.filter("span", spelling.length)
 register.filter("watts", spelling.in_watts)
 register.filter("ms", spelling.milliseconds)
+register.filter("shaded", drawn.shaded)
 for drawing in (drawn.icon, drawn.ago, drawn.state, drawn.left, drawn.tiles, drawn.device_rows, drawn.options):
     register.simple_tag(drawing)
 

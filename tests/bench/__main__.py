@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _run(name: str, benchmark: Benchmark, *, quick: bool) -> dict[str, Any]:
-    started, load, parts = time.monotonic(), machine.load(), []
+    started, load, speed_s, parts = time.monotonic(), machine.load(), machine.speed_s(), []
     for part in benchmark.parts:
         sys.stdout.write(f"({name}) {part} …\n")
         sys.stdout.flush()
@@ -50,6 +50,7 @@ def _run(name: str, benchmark: Benchmark, *, quick: bool) -> dict[str, Any]:
         "commit": machine.commit(),
         "load_before": load,
         "load_after": machine.load(),
+        "ten_million_additions_s": [speed_s, machine.speed_s()],
         "took_s": round(time.monotonic() - started),
         "quick": quick,
         **results.joined(parts),

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import dashboard, decided, killed, large, off_lateness, one_account, pages, paid, polls, watched
+from tests.bench import dashboard, decided, killed, large, off_lateness, one_account, pages, paid, polls, tiles, watched
 from tests.bench.killed import CASES
 from tests.bench.results import Finding
 
@@ -28,6 +28,7 @@ BENCHMARKS = {
     "f": Benchmark("The energy watcher with many plants", ("f-watcher", "f-decision")),
     "g": Benchmark("A thousand open session pages", ("g",)),
     "h": Benchmark("The operator's pages under load", ("h",)),
+    "i": Benchmark("200 tiles in a browser", ("i",)),
 }
 
 
@@ -51,6 +52,8 @@ def found_by(part: str, folder: Path, *, quick: bool) -> Finding:
             return polls.run(folder, quick=quick)
         case "h":
             return dashboard.run(folder, quick=quick)
+        case "i":
+            return tiles.run(folder, quick=quick)
         case _:
             return large.run(folder, quick=quick)
 

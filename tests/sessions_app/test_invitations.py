@@ -88,6 +88,24 @@ def test_switching_off_or_another_password_ends_the_link(admin: User) -> None:
     assert choose(path).status_code == 410
 
 
+def test_an_invitation_is_sent_again_until_a_password_is_chosen(admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    person, first = invited(admin)
+    assert "Invite again" in browser(admin).get(reverse("dashboard:team")).content.decode()
+    assert browser(admin).post(url("invite_again", person)).status_code == 303
+    assert [one.to for one in mail.outbox] == [["new@example.com"]] * 2
+    assert AuditEvent.objects.filter(kind="team_invited_again").count() == 1
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr("django.core.mail.EmailMessage.send", lambda _message: (_ for _ in ()).throw(TimeoutError))
+        html = browser(admin).post(url("invite_again", person), follow=True).content.decode()
+    assert "The mail server did not take the invitation." in html
+
+    assert choose(first).status_code == 302
+    assert "Invite again" not in browser(admin).get(reverse("dashboard:team")).content.decode()
+    assert "Nothing was mailed" in browser(admin).post(url("invite_again", person), follow=True).content.decode()
+    assert len(mail.outbox) == 2
+
+
 def test_without_a_mail_server_a_password_is_handed_over(admin: User, settings: Any) -> None:
     settings.SENDS_MAIL = False
     assert "Mail an invitation" not in browser(admin).get(url("add")).content.decode()

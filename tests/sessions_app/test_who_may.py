@@ -195,6 +195,7 @@ TABLE: dict[str, Row] = {
     "dashboard:team_add": FORM_ADMIN,
     "dashboard:team_role": FORM_ADMIN,
     "dashboard:team_password": Row("administrator", "login login 403 200", "login login 403 200"),
+    "dashboard:team_invite_again": DO_ADMIN,
     "dashboard:team_second_factor": ASK_ADMIN,
     "dashboard:team_activate": DO_ADMIN,
     "dashboard:team_deactivate": DO_ADMIN,

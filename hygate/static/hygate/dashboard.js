@@ -23,19 +23,41 @@
     if (element.firstChild && !element.firstElementChild) element.firstChild.data = text; // no new node each second
     else element.textContent = text;
   }
-  function tick() {
-    const now = Date.now() + ahead;
-    all("[data-ends]", (e) => put(e, clock((+e.dataset.ends - now) / 1000)));
-    all("[data-since]", (e) => put(e, age((now - +e.dataset.since) / 1000)));
-    all("progress[data-until]", (e) => { e.value = Math.max(0, Math.min(e.max, (+e.dataset.until - now) / 1000)); });
+  // Only what can be seen counts on, for hundreds of tiles may lie below. A tile that is not drawn yet is asked itself:
+  // asked for what is in it, the browser would draw it after all. Clocks turn at different moments, so they are looked
+  // at four times a second: few at once, and none late.
+  const COUNTING = "[data-ends], [data-since], progress[data-until]", TICK_MS = 250, LOOK_TICKS = 4;
+  let seen = [], ticks = 0, scrolled = 0;
+  function isSeen(element) {
+    const box = (element.closest(".tile") || element).getBoundingClientRect();
+    return box.bottom > 0 && box.top < innerHeight;
   }
+  function look() {
+    seen = [...document.querySelectorAll(COUNTING)].filter(isSeen);
+    draw();
+  }
+  function draw() {
+    const now = Date.now() + ahead;
+    for (const e of seen) {
+      if (e.dataset.ends) put(e, clock((+e.dataset.ends - now) / 1000));
+      else if (e.dataset.since) put(e, age((now - +e.dataset.since) / 1000));
+      else e.value = Math.max(0, Math.min(e.max, (+e.dataset.until - now) / 1000));
+    }
+  }
+  function tick() {
+    if (ticks++ % LOOK_TICKS) draw();
+    else look();
+  }
+  addEventListener("scroll", () => {
+    if (!scrolled) scrolled = requestAnimationFrame(() => { scrolled = 0; look(); });
+  }, { passive: true });
   function setAhead() {
     const live = document.querySelector("#live [data-now]") || document.body;
     if (live.dataset.now) ahead = +live.dataset.now - Date.now();
   }
   function synchronise() {
     setAhead();
-    tick();
+    look();
   }
   function marks() {
     all("[data-theme-choice]", (e) => e.setAttribute("aria-pressed", e.dataset.themeChoice === (root.dataset.theme || "auto")));
@@ -45,7 +67,7 @@
     synchronise();
     marks();
     picked();
-    setInterval(tick, 1000);
+    setInterval(tick, TICK_MS);
   });
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-theme-choice], [data-close]");
@@ -189,8 +211,9 @@
     const own = [element, ...element.querySelectorAll(MOMENTS)].filter((one) => one.matches(MOMENTS));
     [...text.matchAll(MOMENT)].forEach(([, name, moment], at) => own[at].setAttribute(name.slice(1, -2), moment));
   }
+  let stands = null; // the lines of the last answer, while nothing but they made what stands there
   function patched(live, html) {
-    const before = linesOf(live.innerHTML), after = linesOf(html);
+    const before = stands || linesOf(live.innerHTML), after = linesOf(html);
     const fits = (one, at) => one.id ? one.id === before[at].id : one.told === before[at].told;
     if (after.length !== before.length || !after.every(fits)) return false;
     after.forEach((one, at) => {
@@ -200,6 +223,7 @@
       Idiomorph.morph(element, one.text, { morphStyle: "outerHTML" });
       htmx.process(document.getElementById(one.id));
     });
+    stands = after;
     return true;
   }
   document.addEventListener("htmx:beforeSwap", (event) => {
@@ -212,7 +236,10 @@
   document.addEventListener("htmx:sendError", tellFailed);
   document.addEventListener("htmx:afterSwap", (event) => {
     const target = event.detail.target;
-    if (target.id === "live") synchronise();
+    if (target.id === "live") {
+      stands = null;
+      synchronise();
+    }
     picked();
     if (target.id !== "dialog") return;
     if (!target.open) target.showModal();
