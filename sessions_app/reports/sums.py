@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -144,20 +144,16 @@ class Revenue:
 
 
 def _added(rows: Iterable[tuple[Key, Money]]) -> dict[Key, Money]:
-    found: dict[Key, Money] = defaultdict(Money)
+    found: dict[Key, Money] = {}
     for key, money in rows:
-        found[key] += money
-    return dict(found)
+        found[key] = found[key] + money if key in found else money
+    return found
 
 
-def _money(row: Mapping[str, Any]) -> Money:
-    return Money(row["count"], row["captured"], row["refunded"], row["vat"])
-
-
-def _summed(rows: QuerySet[Payment], *by: str) -> list[dict[str, Any]]:
-    sums = rows.values("currency", *by).annotate(
-        count=Count("pk"), captured=Sum("captured_minor"), refunded=Sum("refunded_minor"), vat=Sum(sql.vat_minor())
-    )
+def _summed(rows: QuerySet[Payment], *by: str) -> list[tuple[Any, ...]]:
+    """The currency, what they are grouped ``by``, and the four sums of ``Money``."""
+    columns = rows.values_list("currency", *by)
+    sums = columns.annotate(Count("pk"), Sum("captured_minor"), Sum("refunded_minor"), vat=Sum(sql.vat_minor()))
     return list(sums)
 
 
@@ -166,21 +162,21 @@ def revenue(scope: Scope) -> list[Revenue]:
     rows = scope.payments()
     by_day = _summed(rows.annotate(day=sql.day("captured_at", scope.period)), "day", "vat_rate_bp")
     by_device = _summed(rows, "session__device")
-    currencies = sorted({str(row["currency"]) for row in by_day})
+    days = [(currency, sql.date_of(day), rate, Money(*sums)) for currency, day, rate, *sums in by_day]
     return [
         Revenue(
             currency,
-            _added((sql.date_of(row["day"]), _money(row)) for row in by_day if row["currency"] == currency),
-            _added((row["vat_rate_bp"], _money(row)) for row in by_day if row["currency"] == currency),
-            _added((row["session__device"], _money(row)) for row in by_device if row["currency"] == currency),
+            _added((day, money) for code, day, _, money in days if code == currency),
+            _added((rate, money) for code, _, rate, money in days if code == currency),
+            {device: Money(*sums) for code, device, *sums in by_device if code == currency},
         )
-        for currency in currencies
+        for currency in sorted({currency for currency, *_ in days})
     ]
 
 
 def taken(scope: Scope) -> dict[str, Money]:
     """The totals alone, by currency: one statement."""
-    return _added((str(row["currency"]), _money(row)) for row in _summed(scope.payments()))
+    return {currency: Money(*sums) for currency, *sums in _summed(scope.payments())}
 
 
 def sessions(scope: Scope) -> tuple[Sessions, dict[str, int], dict[int, Use]]:
@@ -196,16 +192,20 @@ def sessions(scope: Scope) -> tuple[Sessions, dict[str, int], dict[int, Use]]:
             delivered_s=Sum("delivered_s", filter=had_power, default=0),
         )
     )
-    sums, why, use = Counter[str](), Counter[str](), defaultdict[int, Use](Use)
+    sums, why, starts, power_s = Counter[str](), Counter[str](), Counter[int](), Counter[int]()
     for device, state, reason, count, started, timed, delivered_s in rows:
-        sums.update(opened=count, started=started, timed=timed, delivered_s=delivered_s)
+        sums["opened"] += count
+        sums["started"] += started
+        sums["timed"] += timed
+        sums["delivered_s"] += delivered_s
+        starts[device] += started
+        power_s[device] += delivered_s
         if state == State.COMPLETED:
             sums["completed"] += count
-        if state == State.CANCELLED:
+        elif state == State.CANCELLED:
             sums["cancelled"] += count
             why[reason] += count
-        use[device] += Use(started, delivered_s)
-    return Sessions(**sums), dict(why.most_common()), dict(use)
+    return Sessions(**sums), dict(why.most_common()), {one: Use(starts[one], power_s[one]) for one in starts}
 
 
 def hours(scope: Scope) -> dict[tuple[int, int], int]:
