@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-import httpx
-
 from devices.models import Device, DeviceCode, DeviceKind, Location, ShellyAccount, UsagePlan
 from devices.relays.sync import sync_account
 from hygate import clock
@@ -19,6 +17,7 @@ from hygate.simulators.stripe import StripeSimulator
 from sessions_app import selling
 from sessions_app.models import DeviceSession, Payment, StripeWatch
 from sessions_app.payments.checkout import open_checkout
+from tests import loopback
 
 KEY = "demo-shelly-key"
 PLUG = "e86beaaaa001"
@@ -130,7 +129,7 @@ class World:
 
     # -- witnesses
     def ctl(self, server: RunningSimulator, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        answer = httpx.request(method, server.url + path, json=body, timeout=5)
+        answer = loopback.request(method, server.url + path, json=body, timeout=5)
         assert answer.status_code < 400, answer.text
         return answer.json() if answer.content else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urldefrag, urljoin
 
-import httpx
+from tests import loopback
 
 ASSET = re.compile(r"""<(?:link|script|img|use)\b[^>]*?\b(?:href|src)="([^"]+)\"""")
 
@@ -27,7 +27,7 @@ def queries(address: str, cookies: dict[str, str] | None = None) -> float:
 
 def weight_kb(url: str, cookies: dict[str, str] | None = None) -> float:
     """Bytes on the wire for the page and everything it loads, each once, as a browser asks for them."""
-    with httpx.Client(timeout=10, cookies=cookies) as client:
+    with loopback.client(timeout=10, cookies=cookies) as client:
         page = client.get(url)
         assert page.status_code == 200, f"{url} answered {page.status_code}"
         total = page.num_bytes_downloaded

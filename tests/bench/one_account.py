@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
+from tests import loopback
 from tests.bench.figures import percentile
 from tests.bench.offs import lateness, switched_off
 from tests.bench.results import Check, Finding, none_of, series_of
@@ -120,7 +119,7 @@ def _naive(number: int) -> list[float]:
     """A client that sends one call per relay and keeps the gap: seconds until each relay is off."""
     shelly = SimulatorProcess("shelly", devices=number, on_for=600, rate_limit=LIMIT_S, delay=CALL_S).start()
     end = time.time()
-    with httpx.Client(base_url=shelly.url, params={"auth_key": key_of(0)}, timeout=5) as client:
+    with loopback.client(base_url=shelly.url, params={"auth_key": key_of(0)}, timeout=5) as client:
         for one in range(number):
             body = {"id": device_id(0, one), "channel": 0, "on": False}
             client.post("/v2/devices/api/set/switch", json=body).raise_for_status()

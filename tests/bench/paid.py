@@ -13,6 +13,7 @@ from urllib.parse import urljoin
 import httpx
 
 from hygate.demo.guest import Form, Guest
+from tests import loopback
 from tests.bench.figures import percentile
 from tests.bench.results import Check, Finding, none_of, series_of
 from tests.bench.simulator import SimulatorProcess, device_id, key_of
@@ -35,7 +36,7 @@ WEBHOOKS: dict[str, dict[str, Any]] = {
 class Phone:
     """A guest who stands before the payment page."""
 
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30, follow_redirects=False))
+    client: httpx.Client = field(default_factory=lambda: loopback.client(timeout=30, follow_redirects=False))
     form: Form | None = None
     url: str = ""
 
@@ -105,7 +106,7 @@ class Shop:
     def floor(self, finding: Finding) -> list[float]:
         """One read at Stripe and one relay call, one after the other, on the same fakes."""
         taken = []
-        with httpx.Client(timeout=10) as client:
+        with loopback.client(timeout=10) as client:
             for number in range(FLOOR_ROUNDS):
                 began = time.monotonic()
                 stripe = {"Authorization": "Bearer sk_test_simulated"}

@@ -8,11 +8,10 @@ import sys
 import time
 from typing import Any
 
-import httpx
-
 from hygate.simulators.base import RunningSimulator, Simulator
 from hygate.simulators.shelly import ShellySimulator
 from hygate.simulators.stripe import StripeSimulator
+from tests import loopback
 from tests.bench.machine import ROOT
 
 ANSWER_S = 60.0
@@ -58,7 +57,7 @@ class SimulatorProcess(RunningSimulator):
 
     def control(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """One request to the control plane."""
-        answer = httpx.request(method, f"{self.url}/_ctl/{path}", json=body, timeout=ANSWER_S)
+        answer = loopback.request(method, f"{self.url}/_ctl/{path}", json=body, timeout=ANSWER_S)
         answer.raise_for_status()
         return answer.json()
 

@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
+from tests import loopback
 from tests.stack.stack import ROOT, Stack, wait_for
 from tools import messages
 
@@ -203,7 +202,7 @@ class Site(Stack):
 
 
 def _post(url: str, spec: dict[str, Any]) -> None:
-    httpx.post(url, json=spec).raise_for_status()
+    loopback.post(url, json=spec).raise_for_status()
 
 
 def folder() -> Path:

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import httpx
-
 from hygate.simulators.stripe.books import new_id, public
 from hygate.simulators.stripe.events import event_object, signature
+from tests import loopback
 from tests.faults.row import Row, Sale
 
 SECRET = "whsec_demo"
@@ -44,7 +43,9 @@ def header_of(body: bytes, *secrets: str, at: float | None = None) -> str:
 def post(row: Row, body: bytes, header: str | None) -> int:
     """Deliver to the product's endpoint; answers the status."""
     headers = {"Content-Type": "application/json"} | ({} if header is None else {"Stripe-Signature": header})
-    return httpx.post(f"{row.stack.base_url}/api/stripe/webhook", content=body, headers=headers, timeout=20).status_code
+    return loopback.post(
+        f"{row.stack.base_url}/api/stripe/webhook", content=body, headers=headers, timeout=20
+    ).status_code
 
 
 def inbox(row: Row, sale: Sale) -> list[tuple[str, str, str]]:

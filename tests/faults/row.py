@@ -19,6 +19,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from hygate.demo.guest import Guest, Unexpected
+from tests import loopback
 from tests.faults.evidence import Evidence, Roof, is_switching
 from tests.faults.registry import Scenario
 from tests.stack.stack import Stack, wait_for
@@ -151,7 +152,7 @@ class Row:
     # -- a guest
 
     def phone(self) -> Guest:
-        client = httpx.Client(timeout=20, follow_redirects=False)
+        client = loopback.client(timeout=20, follow_redirects=False)
         self._clients.append(client)
         return Guest(client)
 
@@ -210,7 +211,7 @@ class Row:
 
     def _watch(self, sale: Sale) -> None:
         """A second phone with the same link keeps looking, so that every state the page ever shows is seen."""
-        with httpx.Client(timeout=5, follow_redirects=False) as client:
+        with loopback.client(timeout=5, follow_redirects=False) as client:
             second = Guest(client)
             while not self._over.wait(LOOK_EVERY_S):
                 asked = time.time()
@@ -380,7 +381,7 @@ def _plain(value: Any) -> Any:
 
 
 def _call(method: str, url: str, body: dict[str, Any] | None) -> Any:
-    answer = httpx.request(method, url, json=body, timeout=10)
+    answer = loopback.request(method, url, json=body, timeout=10)
     if answer.status_code >= 400:
         raise AssertionError(f"{method} {url}: {answer.text}")
     return answer.json() if answer.content else None

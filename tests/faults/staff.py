@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import httpx
-
 from hygate.demo.guest import Form, Guest, Unexpected
+from tests import loopback
 from tests.faults.row import Row
 
 PASSWORD = "a long enough pass phrase"
@@ -23,7 +22,7 @@ class Staff:
         self._base = row.stack.base_url
         email = f"{row.scenario.id.lower()}-{next(_numbers)}@example.com"
         User.objects.create_user(email, PASSWORD, role=role)
-        self.client = httpx.Client(timeout=20, follow_redirects=False)
+        self.client = loopback.client(timeout=20, follow_redirects=False)
         row.after.append(self.client.close)
         self.browser = Guest(self.client)
         self._log_in(email)

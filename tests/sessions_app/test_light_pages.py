@@ -6,7 +6,6 @@ import re
 from html import unescape
 from typing import Any
 
-import httpx
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -17,6 +16,7 @@ from devices.relays import lights
 from devices.relays.sync import AccountBusy, sync_account
 from devices.shelly.readings import Target
 from hygate.models import AuditEvent, Role
+from tests import loopback
 from tests.sessions_app.sales import browser
 from tests.world import KEY, PLUG, World
 
@@ -227,7 +227,7 @@ def test_a_relay_is_refused_even_where_a_sync_calls_it_a_light(lit: World) -> No
 
 def test_what_goes_to_a_relay_by_this_way_is_refused_by_the_cloud(lit: World) -> None:
     """The last of three locks: set/light is not set/switch."""
-    answer = httpx.post(
+    answer = loopback.post(
         f"{lit.shelly_server.url}/v2/devices/api/set/light?auth_key={KEY}", json={"id": PLUG, "on": True}, timeout=5
     )
     assert answer.status_code == 400

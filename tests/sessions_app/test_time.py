@@ -18,6 +18,7 @@ from sessions_app import selling, services
 from sessions_app.models import DeviceSession, WebhookEvent
 from sessions_app.selling import CannotBuy
 from sessions_app.states import Reason, State
+from tests import loopback
 from tests.sessions_app.test_webhooks import event, post, signed
 from tests.world import STRIP, World
 
@@ -243,12 +244,11 @@ def test_stripe_tells_the_time_too(world: World) -> None:
 
 
 def test_simulators_tell_the_time_of_their_own_clock(world: World) -> None:
-    import httpx
 
     world.ctl(world.shelly_server, "POST", "/_ctl/date", {"skew_s": 90})
-    answer = httpx.get(f"{world.shelly_server.url}/_ctl/ledger", timeout=5)
+    answer = loopback.get(f"{world.shelly_server.url}/_ctl/ledger", timeout=5)
     assert answer.headers["Date"] == formatdate(world.now.timestamp() + 90, usegmt=True)
-    assert httpx.post(f"{world.shelly_server.url}/_ctl/date", json={"skew_s": "x"}, timeout=5).status_code == 400
+    assert loopback.post(f"{world.shelly_server.url}/_ctl/date", json={"skew_s": "x"}, timeout=5).status_code == 400
 
 
 @pytest.mark.parametrize("off_s", [-400, 400])

@@ -10,6 +10,7 @@ import httpx
 
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.shelly import ShellySimulator
+from tests import loopback
 
 KEY, OTHER_KEY = "key-of-the-laundry", "key-of-the-camp"
 PRO, SAUNA, COVER, SENSOR, FOREIGN = "34987a000001", "349454000002", "349454000003", "08b61f000004", "e86bea000005"
@@ -31,7 +32,7 @@ class Bench:
     def __init__(self, simulator: ShellySimulator, clock: Clock) -> None:
         self.simulator, self.clock = simulator, clock
         self.running = RunningSimulator(simulator).start()
-        self.http = httpx.Client(base_url=self.running.url, timeout=5)
+        self.http = loopback.client(base_url=self.running.url, timeout=5)
 
     def close(self) -> None:
         self.http.close()

@@ -10,11 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import stripe
 
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.stripe import StripeSimulator
+from tests import loopback
 
 KEY = "sk_test_simulated_key_0001"
 SECRET = "whsec_first"
@@ -61,7 +61,7 @@ class Rig:
         self.running = RunningSimulator(self.simulator).start()
         self.url = self.running.url
         self.client = self.client_with(KEY)
-        self.http = httpx.Client(base_url=self.url, trust_env=False)
+        self.http = loopback.client(base_url=self.url)
 
     def client_with(self, key: str) -> stripe.StripeClient:
         return stripe.StripeClient(key, base_addresses={"api": self.url}, max_network_retries=0)

@@ -11,6 +11,7 @@ import pytest
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.local_shelly import LocalShellySimulator, build
 from hygate.simulators.local_shelly.simulator import DEVICE_ID
+from tests import loopback
 
 PASSWORD = "secret"
 
@@ -22,7 +23,7 @@ class Bench:
         self.now = 1_000_000.0
         self.simulator = LocalShellySimulator(build().numbers, clock=lambda: self.now)
         self.running = RunningSimulator(self.simulator).start()
-        self.http = httpx.Client(base_url=self.running.url, timeout=5)
+        self.http = loopback.client(base_url=self.running.url, timeout=5)
 
     def close(self) -> None:
         self.http.close()

@@ -14,6 +14,7 @@ import pytest
 
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.renogy import DEMO_ACCESS_KEY, DEMO_SECRET_KEY, RenogySimulator, build
+from tests import loopback
 
 HUB, INVERTER, CONTROLLER, BATTERY = "9000000001", "90000000011", "90000000012", "90000000013"
 FEBRUARY = "year=2026&month=2&utcOffsetHours=1"
@@ -30,7 +31,7 @@ class Bench:
     def __init__(self, simulator: RenogySimulator) -> None:
         self.simulator = simulator
         self.running = RunningSimulator(simulator).start()
-        self.http = httpx.Client(base_url=self.running.url, timeout=5)
+        self.http = loopback.client(base_url=self.running.url, timeout=5)
 
     def close(self) -> None:
         self.http.close()

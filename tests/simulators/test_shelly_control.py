@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import loopback
 from tests.simulators.shelly_bench import KEY, OTHER_KEY, PRO, Bench, Clock, furnished, on_body
 
 
@@ -48,7 +49,7 @@ def test_the_ledger_keeps_requests_without_any_key(bench: Bench) -> None:
 def test_a_hanging_request_is_in_the_ledger_before_its_effect_and_without_status(bench: Bench) -> None:
     bench.ctl("faults", on="/v2/devices/api/set/switch", do="act_then_hang", seconds=0.6)
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{bench.running.url}/v2/devices/api/set/switch?auth_key={KEY}", json=on_body(), timeout=0.2)
+        loopback.post(f"{bench.running.url}/v2/devices/api/set/switch?auth_key={KEY}", json=on_body(), timeout=0.2)
     request, relay = bench.http.get("/_ctl/ledger").json()
     assert (request["kind"], request["status"], relay["kind"], relay["on"]) == ("request", None, "relay", True)
     time.sleep(0.6)

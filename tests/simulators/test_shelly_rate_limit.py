@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import loopback
 from tests.simulators.shelly_bench import KEY, OTHER_KEY, PRO, Bench, Clock, furnished, on_body
 
 
@@ -55,7 +56,7 @@ def test_overlapping_requests_are_refused_per_account(bench: Bench) -> None:
     bench.ctl("limits", rate_limit_s=0.05)
     bench.ctl("faults", on="/device/status", do="delay", seconds=2)
     answers: list[int] = []
-    slow = threading.Thread(target=lambda: answers.append(httpx.post(**_status_request(bench)).status_code))
+    slow = threading.Thread(target=lambda: answers.append(loopback.post(**_status_request(bench)).status_code))
     slow.start()
     bench.until(lambda: len(bench.ledger("request")) == 1)
     time.sleep(0.1)
@@ -73,7 +74,7 @@ def test_a_caller_that_hung_up_blocks_the_account_no_longer(bench: Bench) -> Non
     bench.ctl("limits", rate_limit_s=0.1)
     bench.ctl("faults", on="switch_on", do="hang_before", seconds=30)
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{bench.running.url}/v2/devices/api/set/switch?auth_key={KEY}", json=on_body(), timeout=0.2)
+        loopback.post(f"{bench.running.url}/v2/devices/api/set/switch?auth_key={KEY}", json=on_body(), timeout=0.2)
     time.sleep(0.2)
     assert bench.switch(True).status_code == 200
 

@@ -10,11 +10,11 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.sigenergy import SigenergySimulator, build
+from tests import loopback
 from tests.captured import SIGENERGY, needs_sigenergy
 
 MBPOLL = shutil.which("mbpoll")
@@ -60,10 +60,10 @@ class Bench:
         return self.ask(unit, struct.pack(f">BHHB{len(words)}H", 16, address, len(words), 2 * len(words), *words))
 
     def plant(self, **knobs: Any) -> Any:
-        return httpx.post(self.running.url + "/_ctl/plant", json=knobs).raise_for_status().json()
+        return loopback.post(self.running.url + "/_ctl/plant", json=knobs).raise_for_status().json()
 
     def modbus(self, **knobs: Any) -> None:
-        httpx.post(self.running.url + "/_ctl/modbus", json=knobs).raise_for_status()
+        loopback.post(self.running.url + "/_ctl/modbus", json=knobs).raise_for_status()
 
 
 @pytest.fixture
@@ -240,11 +240,11 @@ def test_it_can_say_any_words(bench: Bench) -> None:
     "knobs", [{"loud": True}, {"mute": 1}, {"words": {"30005": [1]}}, {"words": {"1": [1]}}, {"drop_next": -1}]
 )
 def test_a_wrong_knob_of_the_server_is_refused(bench: Bench, knobs: dict[str, Any]) -> None:
-    assert httpx.post(bench.running.url + "/_ctl/modbus", json=knobs).status_code == 400
+    assert loopback.post(bench.running.url + "/_ctl/modbus", json=knobs).status_code == 400
 
 
 def test_a_wrong_knob_of_the_plant_is_refused_with_a_sentence(bench: Bench) -> None:
-    answer = httpx.post(bench.running.url + "/_ctl/plant", json={"soc_pct": 140})
+    answer = loopback.post(bench.running.url + "/_ctl/plant", json={"soc_pct": 140})
     assert answer.status_code == 400
     assert answer.json() == {"error": "soc_pct lies between 0 and 100"}
 
@@ -252,7 +252,7 @@ def test_a_wrong_knob_of_the_plant_is_refused_with_a_sentence(bench: Bench) -> N
 def test_requests_are_listed_with_their_answers(bench: Bench) -> None:
     bench.read(30005, 2)
     bench.read(30006, 2)
-    listed = httpx.get(bench.running.url + "/_ctl/modbus").json()["requests"]
+    listed = loopback.get(bench.running.url + "/_ctl/modbus").json()["requests"]
     assert [(one["address"], one["count"], one["answer"]) for one in listed] == [
         (30005, 2, "ok"),
         (30006, 2, "exception 2"),

@@ -13,6 +13,7 @@ import pytest
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.sigenergy import SigenergySimulator, build
 from hygate.simulators.sigenergy.openapi import DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_SYSTEM_ID
+from tests import loopback
 
 BROWSER = {"User-Agent": "Mozilla/5.0 (compatible)"}
 FLOW = f"/openapi/systems/{DEMO_SYSTEM_ID}/energyFlow"
@@ -34,7 +35,7 @@ class Bench:
     def __init__(self, simulator: SigenergySimulator, clock: Clock) -> None:
         self.simulator, self.clock = simulator, clock
         self.running = RunningSimulator(simulator).start()
-        self.http = httpx.Client(base_url=self.running.url, headers=BROWSER, timeout=5)
+        self.http = loopback.client(base_url=self.running.url, headers=BROWSER, timeout=5)
 
     def close(self) -> None:
         self.http.close()
@@ -118,7 +119,7 @@ def test_token_ends_after_twelve_hours(bench: Bench) -> None:
 
 
 def test_program_that_is_no_browser_gets_a_web_page(bench: Bench) -> None:
-    answer = httpx.get(bench.running.url + FLOW, timeout=5)
+    answer = loopback.get(bench.running.url + FLOW, timeout=5)
     assert (answer.status_code, answer.headers["content-type"]) == (403, "text/html; charset=utf-8")
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import httpx
-
 from hygate.simulators import shelly, sigenergy
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.sigenergy.wired import loads_of
+from tests import loopback
 
 CAR, SAUNA = "a4cf1210c001", "34945410c025"
 
@@ -38,7 +37,7 @@ def test_a_relay_that_goes_on_is_seen_by_the_meter_and_stays_while_the_cloud_is_
     try:
         until(lambda: f"{CAR}:0" in simulator.plant.knobs.loads)
         before_w = simulator.plant.flows().load_w
-        knob = httpx.post(f"{cloud.url}/_ctl/devices/{CAR}", json={"press": 0})
+        knob = loopback.post(f"{cloud.url}/_ctl/devices/{CAR}", json={"press": 0})
         assert knob.status_code == 200, knob.text
         until(lambda: simulator.plant.flows().load_w >= before_w + 10_000)
         cloud.stop()

@@ -24,6 +24,7 @@ from hygate import clock
 from hygate.models import Alert
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.local_shelly import build
+from tests import loopback
 from tests.processes.workers import ROOT, database_url, wait_for
 
 FLOWS: dict[str, float] = {
@@ -52,15 +53,15 @@ class Device:
         return self.running.call(lambda: self.simulator.values)
 
     def ctl(self, **spec: Any) -> None:
-        httpx.post(f"{self.running.url}/_ctl/device", json=spec).raise_for_status()
+        loopback.post(f"{self.running.url}/_ctl/device", json=spec).raise_for_status()
 
     def answers(self, **fault: Any) -> None:
         """Every request is answered so, until ``recovers``."""
         spec = {"on": "*", "times": -1} | fault
-        httpx.post(f"{self.running.url}/_ctl/faults", json=spec).raise_for_status()
+        loopback.post(f"{self.running.url}/_ctl/faults", json=spec).raise_for_status()
 
     def recovers(self) -> None:
-        httpx.delete(f"{self.running.url}/_ctl/faults").raise_for_status()
+        loopback.delete(f"{self.running.url}/_ctl/faults").raise_for_status()
 
     def asked(self, kind: str) -> int:
         kinds = self.running.call(lambda: [one["kind"] for one in self.simulator.ledger.entries])

@@ -9,10 +9,9 @@ from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-import httpx
-
 from hygate.demo.guest import Unexpected
 from hygate.simulators.stripe.events import signature
+from tests import loopback
 from tests.faults.registry import row
 from tests.faults.row import Row, Thing
 from tests.faults.rows.processes import beats, told, whole_again
@@ -135,7 +134,7 @@ def _webhook(row: Row, *, aged_s: int) -> int:
     ).encode()
     signed = signature(body, ["whsec_demo"], int(time.time()) + aged_s)
     url = f"{row.stack.base_url}/api/stripe/webhook"
-    return httpx.post(url, content=body, headers={"Stripe-Signature": signed}, timeout=10).status_code
+    return loopback.post(url, content=body, headers={"Stripe-Signature": signed}, timeout=10).status_code
 
 
 def _forget_witness(row: Row) -> None:

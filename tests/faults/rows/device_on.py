@@ -8,8 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import httpx
-
+from tests import loopback
 from tests.faults.registry import row
 from tests.faults.row import Row, Sale, Thing
 from tests.faults.rows.relay import (
@@ -84,7 +83,7 @@ def d2(row: Row) -> None:
     url = row.stack.shelly_server.url
 
     def another_program() -> None:
-        with httpx.Client(timeout=5) as client:
+        with loopback.client(timeout=5) as client:
             while time.monotonic() < over:
                 client.post(f"{url}/device/all_status", data={"auth_key": key})
                 time.sleep(row.rng.uniform(0.3, 0.6))

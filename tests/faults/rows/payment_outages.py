@@ -8,6 +8,7 @@ from contextlib import suppress
 import httpx
 
 from hygate.demo.guest import Unexpected
+from tests import loopback
 from tests.faults.posting import together
 from tests.faults.registry import row
 from tests.faults.row import Row, Sale, Thing
@@ -80,7 +81,7 @@ def _slowest_page_while(row: Row, sale: Sale, others: list[Thing], seconds: floa
             time.sleep(0.2)
 
     def look() -> None:
-        with httpx.Client(timeout=20) as client:
+        with loopback.client(timeout=20) as client:
             while time.time() < ends:
                 began = time.monotonic()
                 client.get(sale.link)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import httpx
 import pytest
 
 from devices.energy.reading import Fields, Reading
 from devices.energy.sources.sigenergy_modbus import ModbusSettings, SigenergyModbus
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.sigenergy import SigenergySimulator, build
+from tests import loopback
 
 SEED = {"pv_w": 2800, "load_w": 11340, "battery_charge_w": 0, "soc_pct": 15}
 
@@ -33,10 +33,10 @@ class Bench:
         return SigenergyModbus(ModbusSettings(**{"host": self.host, "port": self.port, **settings}), sleep=at_once)
 
     def plant(self, **knobs: Any) -> None:
-        httpx.post(self.running.url + "/_ctl/plant", json=knobs).raise_for_status()
+        loopback.post(self.running.url + "/_ctl/plant", json=knobs).raise_for_status()
 
     def modbus(self, **knobs: Any) -> None:
-        httpx.post(self.running.url + "/_ctl/modbus", json=knobs).raise_for_status()
+        loopback.post(self.running.url + "/_ctl/modbus", json=knobs).raise_for_status()
 
     @property
     def asked(self) -> list[tuple[int, int]]:

@@ -6,8 +6,6 @@ import itertools
 import json
 from typing import Any
 
-import httpx
-
 from devices.energy.reading import Field, Fields
 from devices.energy.sources.sigenergy_mqtt import MqttSettings
 from devices.energy.sources.sigenergy_openapi import OpenApiSettings
@@ -15,6 +13,7 @@ from hygate import clock
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.sigenergy.openapi import DEMO_SYSTEM_ID
 from hygate.simulators.sigenergy.simulator import build
+from tests import loopback
 from tests.captured import SIGENERGY
 
 SECRET = "secret-that-nobody-may-see"
@@ -27,7 +26,7 @@ class Bench:
     def __init__(self) -> None:
         self.simulator = build(clock=lambda: clock.now().timestamp())
         self.running = RunningSimulator(self.simulator).start()
-        self.http = httpx.Client(base_url=self.running.url, timeout=5)
+        self.http = loopback.client(base_url=self.running.url, timeout=5)
         self.app_key = f"key{next(_keys)}"
         self.ctl("openapi", app_key=self.app_key, app_secret=SECRET)
 

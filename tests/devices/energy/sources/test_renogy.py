@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import pytest
 
 from devices.energy.reading import Field, Fields
@@ -21,6 +20,7 @@ from devices.energy.sources.source import Malformed, RateLimited, Refused, Sourc
 from hygate.simulators.base import RunningSimulator
 from hygate.simulators.renogy import DEMO_ACCESS_KEY, DEMO_SECRET_KEY, RenogySimulator
 from hygate.simulators.renogy.plant import demo_plant
+from tests import loopback
 
 # -- the signature
 
@@ -115,7 +115,7 @@ class Bench:
         self.simulator.add_account(DEMO_ACCESS_KEY, DEMO_SECRET_KEY, demo_plant())
         self.simulator.add_account("empty-key", "empty-secret")
         self.running = RunningSimulator(self.simulator).start()
-        self.http = httpx.Client(base_url=self.running.url, timeout=5)
+        self.http = loopback.client(base_url=self.running.url, timeout=5)
         self.settings = RenogySettings(DEMO_ACCESS_KEY, DEMO_SECRET_KEY, base_url=self.running.url, poll_s=0.02)
 
     def close(self) -> None:
