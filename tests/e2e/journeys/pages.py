@@ -55,7 +55,7 @@ def _judge(scene: Scene, desk: Desk, folder: str, *, walked: bool = False) -> No
             desk.complaints.clear()
             desk.open(path)
             if os.environ.get("ALL"):
-                scene.picture(desk, f"{folder}/{name}")
+                _pictures(scene, desk, folder, name)
             desk.look(name, both=True)
             if walked:
                 desk.walk(name)
@@ -63,6 +63,12 @@ def _judge(scene: Scene, desk: Desk, folder: str, *, walked: bool = False) -> No
             wrong.append(str(error))
     scene.expect(count > 50, f"only {count} pages were found")
     scene.expect(not wrong, "\n        ".join([f"{len(wrong)} of {count} pages", *wrong]))
+
+
+def _pictures(scene: Scene, desk: Desk, folder: str, name: str) -> None:
+    for theme in ("dark", "light"):  # light as before
+        desk.page.emulate_media(color_scheme=theme)
+        scene.picture(desk, f"{folder}-{theme}/{name}")
 
 
 def _pages(scene: Scene, desk: Desk) -> Iterator[tuple[str, str]]:
