@@ -39,12 +39,22 @@ def look_now(payment: Payment, *, by: str) -> None:
     has one holder, and whoever asks while that one reads is answered by the next.
 
     That the guest has come back ("page") is remembered before all else: the page says so, and asks more often.
+    A purchase tells of itself in four events at once: while the row waits for its reading, they add nothing to it.
     """
+    if payment.settled_by in (by, "page") and _waits_to_be_read(payment):
+        return
     first = Case(When(settled_by="", then=Value(by)), default=F("settled_by"))
     Payment.objects.filter(pk=payment.pk, status=PaymentStatus.PENDING).update(
         due_at=clock.now(), settled_by=by if by == "page" else first
     )
     wake(payment)
+
+
+def _waits_to_be_read(payment: Payment) -> bool:
+    """Due and in nobody's hands when it was loaded: Stripe is read later than that."""
+    now = clock.now()
+    due = payment.due_at is not None and payment.due_at <= now
+    return due and (payment.claimed_until is None or payment.claimed_until < now)
 
 
 def settle(order: Payment, *, by: str) -> Verdict | None:

@@ -7,6 +7,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -95,6 +96,28 @@ def test_the_events_of_one_purchase_have_stripe_read_once(world: World) -> None:
     world.go(SOON_S)
     assert reads_of(world) == read_before + 1
     assert set(WebhookEvent.objects.values_list("effect", flat=True)) == {"read since"}
+
+
+def test_an_order_that_waits_to_be_read_is_not_asked_for_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, woken = world.buy(), []
+    monkeypatch.setattr(settling, "wake", woken.append)
+    for number in range(4):
+        body = event(session.payments.get().ref, event_id=f"evt_{number}")
+        assert post(body, signed(body)) == 200
+    assert len(woken) == 1
+
+
+def test_an_event_that_comes_while_its_order_is_being_read_has_it_read_again(world: World) -> None:
+    """The reading that is under way may have missed the news."""
+    order = world.buy().payments.get()
+    asked_at = world.now - timedelta(seconds=1)
+    rows = type(order).objects.filter(pk=order.pk)
+    rows.update(due_at=asked_at, settled_by="webhook", claimed_until=world.now + timedelta(seconds=20))
+    body = event(order.ref)
+    assert post(body, signed(body)) == 200
+    order.refresh_from_db()
+    assert order.due_at is not None
+    assert order.due_at > asked_at
 
 
 def test_an_event_does_not_hide_that_the_guest_has_come_back(world: World) -> None:
