@@ -193,8 +193,8 @@
     said.scrollIntoView({block: "nearest"});
   }
   // A live part comes whole, and most of its hundreds of tiles are what they were. Lines that hold one element with an
-  // id are compared with what stands there: where nothing but a moment is new, it is set, and the rest is morphed, each
-  // by itself. Everything else (another order, other lines between them) is left to htmx.
+  // id are compared with what stands there: where nothing but a moment is new, it is set, and the rest takes the place
+  // of what stood there, each by itself. Everything else (another order, other lines between them) is left to htmx.
   const MOMENT = /( data-(?:now|since|ends|until)=")(\d+)"(?: value="\d+")?(?:>[^<]*)?/g; // and what a clock made of it
   const MOMENTS = "[data-now], [data-since], [data-ends], [data-until]";
   const SIGNS = { "&nbsp;": "\u00a0", "&#x27;": "'", "&quot;": '"' }; // escaped by the server or the browser, not by both
@@ -211,18 +211,31 @@
     const own = [element, ...element.querySelectorAll(MOMENTS)].filter((one) => one.matches(MOMENTS));
     [...text.matchAll(MOMENT)].forEach(([, name, moment], at) => own[at].setAttribute(name.slice(1, -2), moment));
   }
+  function putIn(element, fresh) {
+    if (element.contains(document.activeElement)) { // whoever stands on it stays there
+      Idiomorph.morph(element, fresh, { morphStyle: "outerHTML" });
+      return htmx.process(document.getElementById(fresh.id));
+    }
+    const counted = seen.some((one) => element.contains(one));
+    element.replaceWith(fresh);
+    if (counted) seen.push(...fresh.querySelectorAll(COUNTING));
+    htmx.process(fresh);
+  }
   let stands = null; // the lines of the last answer, while nothing but they made what stands there
   function patched(live, html) {
     const before = stands || linesOf(live.innerHTML), after = linesOf(html);
     const fits = (one, at) => one.id ? one.id === before[at].id : one.told === before[at].told;
     if (after.length !== before.length || !after.every(fits)) return false;
-    after.forEach((one, at) => {
-      if (one.told === before[at].told) return;
-      const element = document.getElementById(one.id);
-      if (still(one) === still(before[at])) return setMoments(element, one.text);
-      Idiomorph.morph(element, one.text, { morphStyle: "outerHTML" });
-      htmx.process(document.getElementById(one.id));
+    const others = after.filter((one, at) => {
+      if (one.told === before[at].told) return false;
+      if (still(one) !== still(before[at])) return true;
+      setMoments(document.getElementById(one.id), one.text);
+      return false;
     });
+    const fresh = document.createElement("template");
+    fresh.innerHTML = others.map((one) => one.text).join("");
+    [...fresh.content.children].forEach((one) => putIn(document.getElementById(one.id), one));
+    seen = seen.filter((one) => one.isConnected);
     stands = after;
     return true;
   }

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 TILES = 200
 WATCH = """() => {
   const morph = Idiomorph.morph;
-  window.morphed = [];
-  Idiomorph.morph = (element, ...more) => { morphed.push(element.id); return morph(element, ...more); };
+  window.drawn = [];
+  Idiomorph.morph = (element, ...more) => { drawn.push(element.id); return morph(element, ...more); };
+  const added = (changes) => changes.flatMap((one) => [...one.addedNodes]).map((one) => one.id).filter(Boolean);
+  new MutationObserver((changes) => drawn.push(...added(changes)))
+    .observe(document.getElementById("live"), { childList: true, subtree: true });
 }"""
-MORPHED = "() => morphed.splice(0).sort()"
+DRAWN = "() => drawn.splice(0).sort()"
 LATEST = (
     "moment => [...document.querySelectorAll('.tile [data-since]')].filter(one => +one.dataset.since === moment).length"
 )
@@ -47,6 +50,12 @@ def tiles(scene: Scene) -> None:
     expect(desk.page.locator(f"#{tile}")).to_contain_text("1,344")
     _drew(scene, desk, ["seen", tile])
 
+    desk.page.locator(f"#{tile}").focus()
+    rows.filter(pk=busy.pk).update(watts=1455)
+    expect(desk.page.locator(f"#{tile}")).to_contain_text("1,455")
+    expect(desk.page.locator(f"#{tile}")).to_be_focused()
+    _drew(scene, desk, ["seen", tile])
+
     read_at = (clock.now() + timedelta(days=2)).replace(microsecond=0)
     rows.update(seen_at=read_at)
     desk.page.wait_for_function(f"moment => ({LATEST})(moment) === {TILES}", arg=int(read_at.timestamp() * 1000))
@@ -58,7 +67,7 @@ def tiles(scene: Scene) -> None:
 
     rows.filter(name="Slip 9").delete()
     expect(desk.page.locator(".tile")).to_have_count(TILES - 1)
-    scene.expect("live" in desk.page.evaluate(MORPHED), "a tile went, and the part was not compared as a whole")
+    scene.expect("live" in desk.page.evaluate(DRAWN), "a tile went, and the part was not compared as a whole")
     rows.exclude(pk=busy.pk).delete()
 
 
@@ -76,5 +85,5 @@ def _many(scene: Scene) -> QuerySet[Device]:
 
 
 def _drew(scene: Scene, desk: Desk, wanted: list[str]) -> None:
-    drawn = desk.page.evaluate(MORPHED)
+    drawn = desk.page.evaluate(DRAWN)
     scene.expect(drawn == wanted, f"drawn anew: {drawn}, and not {wanted}")
