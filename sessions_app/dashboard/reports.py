@@ -110,21 +110,16 @@ def made(asked: Asked, now: datetime) -> Report:
     if scope.location is not None:
         rows = rows.filter(location=scope.location)
     passed_s = scope.period.seconds_until(now)
-    devices = [
-        _place(name, where, use.get(pk, UNUSED), _earned(revenue, pk), passed_s, location)
-        for pk, name, location, where in rows
-    ]
+    devices = [_place(row, use.get(row[0], UNUSED), revenue, passed_s) for row in rows]
     return Report(
         asked, revenue, sessions, why, sums.hours(scope), sums.paid_back(scope), _sorted(devices), _by_place(devices)
     )
 
 
-def _place(name: str, where: str, use: Use, money: Sequence[tuple[str, Money]], passed_s: float, location: int) -> Place:
-    return Place(name, where, use, money, use.delivered_s / passed_s if passed_s else 0.0, location)
-
-
-def _earned(revenue: Sequence[Revenue], device: int) -> list[tuple[str, Money]]:
-    return [(one.currency, one.devices[device]) for one in revenue if device in one.devices]
+def _place(device: tuple[int, str, int, str], use: Use, revenue: Sequence[Revenue], passed_s: float) -> Place:
+    pk, name, location, where = device
+    earned = [(one.currency, one.devices[pk]) for one in revenue if pk in one.devices]
+    return Place(name, where, use, earned, use.delivered_s / passed_s if passed_s else 0.0, location)
 
 
 def _sorted(places: Sequence[Place]) -> list[Place]:

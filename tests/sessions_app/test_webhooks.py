@@ -99,7 +99,8 @@ def test_the_events_of_one_purchase_have_stripe_read_once(world: World) -> None:
 
 
 def test_an_order_that_waits_to_be_read_is_not_asked_for_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    session, woken = world.buy(), []
+    session = world.buy()
+    woken: list[object] = []
     monkeypatch.setattr(settling, "wake", woken.append)
     for number in range(4):
         body = event(session.payments.get().ref, event_id=f"evt_{number}")
