@@ -23,7 +23,7 @@ from devices.models import Device, RelayCommand, ShellyAccount
 from devices.relays import calls, pacing, power, results, sending
 from devices.relays.calls import Answer, Request
 from devices.relays.commands import accounts_hurried_last
-from devices.relays.models import OPEN
+from devices.relays.models import OPEN, CommandState
 from devices.relays.steps import Step, Wait, next_step
 from hygate import clock
 from hygate.due import Claim, released, still_mine
@@ -31,6 +31,8 @@ from hygate.due import Claim, released, still_mine
 DRAIN_S = 20.0
 HOLD_S = 1.2
 TOGETHER_S = 0.1
+CROWD = 12
+"""Drains of a process. Where there are more, threads are for what ends next and not to sleep until a reading may go."""
 LEFT_S, BEHIND_S = 0.1, 0.4
 """Outcomes are written once nothing has left this process for so long, but never more than so long after the answer."""
 log = structlog.get_logger(__name__)
@@ -63,9 +65,10 @@ class _Drain:
         stop_at = time.monotonic() + DRAIN_S
         ready = [one.pk for one in self.claims]
         while ready or self.asleep or self.flying:
+            last = time.monotonic() > stop_at
             if ready:
-                self._launch(ready, last=time.monotonic() > stop_at)
-            self._record(self._landed())
+                self._launch(ready, last=last)
+            self._go_on(self._record(self._landed()), last=last)
             ready = self._awake()
 
     def _launch(self, accounts: Sequence[int], *, last: bool) -> None:
@@ -112,15 +115,13 @@ class _Drain:
         after we have let go of it.
         """
         now = clock.now()
-        hold_until = now + timedelta(seconds=HOLD_S)
         with transaction.atomic():
             rows = list(self._mine(accounts).select_for_update(no_key=True).order_by("pk"))
             for account, commands, off_at in _work_of(rows, now, recover=False):
                 step = next_step(account, commands, off_at, now, settings.NUMBERS)
-                if isinstance(step, Step) and not last:
-                    self.asleep[account.pk] = now
-                elif isinstance(step, Wait) and step.hold and not last and step.until and step.until <= hold_until:
-                    self.asleep[account.pk] = step.until
+                until = None if last else _held_until(step, commands, now)
+                if until is not None:
+                    self.asleep[account.pk] = until
                 else:
                     due_at = step.until if isinstance(step, Wait) else now
                     ShellyAccount.objects.filter(pk=account.pk).update(**released(due_at))
@@ -146,25 +147,32 @@ class _Drain:
             return 0.0
         return max(0.0, (min(self.asleep.values()) - clock.now()).total_seconds())
 
-    def _record(self, landed: Sequence[tuple[Request, Answer]]) -> None:
-        """Write what came back; an answer that cannot be written must not take the others' with it."""
+    def _record(self, landed: Sequence[tuple[Request, Answer]]) -> list[int]:
+        """Write what came back, and answer whose it was; what cannot be written must not take the others' with it.
+
+        An account of which nothing could be written stays leased: the next holder finds the command on its way, and
+        reads first.
+        """
         if not landed:
-            return
+            return []
         now = clock.now()
         try:
             _write(landed, now)
         except Exception:
             log.exception("relays.not_recorded", accounts=len(landed))
-            if len(landed) == 1:
-                return  # its account stays leased; the next holder finds the command on its way, and reads first
-            for one in landed:
-                self._record([one])
-            return
+            return [] if len(landed) == 1 else [pk for one in landed for pk in self._record([one])]
         for request, _ in landed:
             if request.kind == "status":
                 key_age.watch(request.account_id, now)
                 power.forget_unsynced(request.account_id, now)
-            self.asleep[request.account_id] = now
+        return [request.account_id for request, _ in landed]
+
+    def _go_on(self, accounts: Sequence[int], *, last: bool) -> None:
+        """After an answer: mostly its gap is in the way of anything else."""
+        if accounts and settings.NUMBERS.gap_s:
+            self._rest(accounts, last=last)
+        else:
+            self.asleep |= dict.fromkeys(accounts, clock.now())
 
     def _awake(self) -> list[int]:
         now = clock.now()
@@ -172,6 +180,16 @@ class _Drain:
         for pk in ready:
             del self.asleep[pk]
         return ready
+
+
+def _held_until(step: Step | Wait, commands: Sequence[RelayCommand], now: datetime) -> datetime | None:
+    """Until when an account stays in hand: through a short gap before a command, and, where few drain, a reading."""
+    if isinstance(step, Step):
+        return now
+    if not step.hold or step.until is None or step.until > now + timedelta(seconds=HOLD_S):
+        return None
+    is_wanted = any(one.state == CommandState.QUEUED for one in commands)
+    return step.until if is_wanted or len(_running) <= CROWD else None
 
 
 def _leaves() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -50,7 +51,7 @@ def apply_all(
     whole: bool = True,
     told: Collection[int] = (),
 ) -> None:
-    """Write the readings of one answer, then act on them.
+    """Write the readings of one answer, then act on them. The devices' rows are locked.
 
     ``whole``: it covers the account, so a device missing in it is not online. ``told``: of which devices ``unexpected``
     said that there is something to tell; whoever cares has locked its own rows for these.
@@ -58,23 +59,31 @@ def apply_all(
     devices = Device.objects.filter(account_id=account_id)
     if not whole:
         devices = devices.filter(shelly_id__in=statuses)
-    seen = [_write(device, statuses.get(device.shelly_id), fetched_at) for device in devices.order_by("pk")]
+    seen = _written(devices.order_by("pk"), statuses, fetched_at)
     for one in seen:
-        if one is None:
-            continue
         if one.device.pk in told:
             _tell(one, asked_at, fetched_at)
         _duty(one.device, one.reading, asked_at, fetched_at)
         if _is_welded(one):
             block(one.device.pk, reason=Blocked.WELDED)
-    power.keep([sample for one in seen if one is not None and (sample := _sample(one, fetched_at)) is not None])
+    power.keep([sample for one in seen if (sample := _sample(one, fetched_at)) is not None])
 
 
-def _write(device: Device, status: DeviceStatus | None, fetched_at: datetime) -> Seen | None:
-    reading = status.channel(device.channel) if status is not None else None
-    changes = _changes(device, status, reading, fetched_at)
-    Device.objects.filter(pk=device.pk).update(**changes)
-    return Seen(device, reading, "reading_at" in changes) if reading is not None else None
+def _written(devices: Iterable[Device], statuses: Mapping[str, DeviceStatus], fetched_at: datetime) -> list[Seen]:
+    """Each device that has a reading. Those of which the same is new, mostly nothing, are written together."""
+    seen, alike = [], defaultdict[tuple[tuple[str, Any], ...], list[int]](list)
+    for device in devices:
+        status = statuses.get(device.shelly_id)
+        reading = status.channel(device.channel) if status is not None else None
+        changes = _changes(device, status, reading, fetched_at)
+        news = tuple((name, value) for name, value in changes.items() if value != getattr(device, name))
+        alike[news].append(device.pk)
+        if reading is not None:
+            seen.append(Seen(device, reading, "reading_at" in changes))
+    for news, pks in alike.items():
+        if news:
+            Device.objects.filter(pk__in=pks).update(**dict(news))
+    return seen
 
 
 def _changes(
@@ -129,11 +138,14 @@ def _duty(device: Device, reading: ChannelReading, asked_at: datetime, fetched_a
     A relay that is on while nobody has paid (late ON, wall button, another app) must be off too, unless staff has the
     device in maintenance or does not sell it.
     """
-    if _has_open_command(device):
+    stray = reading.output and _is_stray(device, asked_at)
+    must_be_off_since = device.must_be_off_since
+    done = reading.output is False and must_be_off_since is not None and asked_at >= must_be_off_since
+    if not (stray or done) or _has_open_command(device):
         return
-    if reading.output and _is_stray(device, asked_at):
+    if stray:
         order_off(device, reason="stray_on", wanted_by="")
-    elif reading.output is False and device.must_be_off_since is not None and asked_at >= device.must_be_off_since:
+    else:
         Device.objects.filter(pk=device.pk).update(must_be_off_since=None, off_confirmed_at=fetched_at)
         telling.off_is_over(device, fetched_at)
 

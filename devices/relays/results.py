@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from devices.models import Device, RelayAttempt, RelayCommand
 from devices.relays import found, power, readings, rules, telling
@@ -65,10 +66,12 @@ def record(landed: Sequence[tuple[Request, Answer]], now: datetime) -> None:
     Whoever subscribes takes its own locks first (``AboutToChange``): a session's row before its commands', everywhere.
     """
     pks = sorted({pk for request, _ in landed for pk in request.targets})
-    wanted = RelayCommand.objects.filter(pk__in=pks).exclude(wanted_by="").values_list("wanted_by", flat=True)
+    about = list(RelayCommand.objects.filter(pk__in=pks).values_list("device", "wanted_by"))
+    wanted = sorted({wanted_by for _, wanted_by in about if wanted_by})
     read = [(request, answer) for request, answer in landed if _is_reading(request, answer)]
     told = {pk for request, answer in read for pk in readings.unexpected(request.account_id, answer.statuses)}
-    outcomes.publish(AboutToChange(tuple(sorted(set(wanted))), tuple(sorted(told))))
+    outcomes.publish(AboutToChange(tuple(wanted), tuple(sorted(told))))
+    _lock_devices({device for device, _ in about}, read)
     for request, answer in landed:
         if request.is_probe and is_answer(answer.error):
             _take_up_again(request.account_id, now)
@@ -89,6 +92,15 @@ def record(landed: Sequence[tuple[Request, Answer]], now: datetime) -> None:
         else:
             _sent(command, request, answer, now)
         telling.watch_off(command, now)
+
+
+def _lock_devices(devices: Collection[int], read: Iterable[tuple[Request, Answer]]) -> None:
+    """All that will be written to, in the order in which whoever ends many sessions locks them."""
+    wanted = Q(pk__in=devices)
+    for request, answer in read:
+        of_account = Q(account=request.account_id)
+        wanted |= of_account if request.kind == "status" else of_account & Q(shelly_id__in=answer.statuses)
+    list(Device.objects.select_for_update(no_key=True).filter(wanted).order_by("pk").values_list("pk"))
 
 
 def give_up_late(commands: Iterable[RelayCommand], now: datetime) -> None:
@@ -128,7 +140,8 @@ def _sent(command: RelayCommand, request: Request, answer: Answer, now: datetime
         _move(command, CommandState.QUEUED, next_at=now, last_error=answer.error.name)
         return  # too many at once: the account's trouble, and no device's
     failed = error is not None and not isinstance(error, NoSuchRoute)
-    Device.objects.filter(pk=command.device_id).update(failed_last=failed)
+    if failed != command.device.failed_last:
+        Device.objects.filter(pk=command.device_id).update(failed_last=failed)
     if error is None:
         _move(command, CommandState.ACCEPTED, accepted_at=answer.finished_at, next_at=_first_read(command, now))
     else:

@@ -19,6 +19,7 @@ def connect() -> None:
         queue=Queue.RELAYS,
         lease_s=lambda: settings.NUMBERS.lease_relay_s,
         ahead=False,
+        takes_along=True,
         never_quarantine=lambda _account: True,
     )
     outcomes.register(RelayOutcome, pulse.on_relay_outcome)

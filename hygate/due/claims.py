@@ -45,7 +45,7 @@ def _claimable(horizon: datetime, now: datetime) -> Q:
 def claim(handler: Handler, *, limit: int, ahead_s: float = 0, pks: Iterable[int] | None = None) -> list[Claim]:
     """Take up to ``limit`` rows due within ``ahead_s``, oldest first; with ``pks``, only from among those.
 
-    Looks before it locks: on SQLite an idle sweep must not take the write lock.
+    Looks before it locks: on SQLite an idle sweep must not take the write lock. Named rows are mostly there.
     """
     now = clock.now()
     wanted = _claimable(now + clock.seconds(ahead_s), now)
@@ -53,11 +53,13 @@ def claim(handler: Handler, *, limit: int, ahead_s: float = 0, pks: Iterable[int
     if pks is not None:
         rows = rows.filter(pk__in=list(pks))
     rows = rows.order_by("due_at")
-    if not rows.exists():
+    if pks is None and not rows.exists():
         return []
     token, columns = uuid.uuid4(), ("pk", "due_at", "unexpected_errors")
     with transaction.atomic():
         chosen = list(rows.select_for_update(skip_locked=True).values_list(*columns)[:limit])
+        if not chosen:
+            return []
         taken = handler.model._default_manager.filter(wanted, pk__in=[pk for pk, *_ in chosen]).update(
             claim_token=token, claimed_until=now + clock.seconds(handler.lease_s() + ahead_s)
         )

@@ -27,8 +27,9 @@ class Handler:
     ``advance`` gets claims of rows that are due now. It re-checks the tokens, moves rows in a transaction, makes its
     calls outside of any, and writes the outcomes in another transaction. It may be run twice for the same row.
     ``ahead``: the sweep may claim rows a second early, to have them done on the second; not for rows that others give
-    new work meanwhile. ``never_quarantine`` answers for one row whether it must be tried on and on, because it has to
-    switch something off.
+    new work meanwhile. ``takes_along``: whoever is woken for one row claims what else is due with it, for rows that are
+    cheaper together than one by one, so that what has piled up goes in few chunks. ``never_quarantine`` answers for one
+    row whether it must be tried on and on, because it has to switch something off.
     """
 
     model: type[Due]
@@ -37,6 +38,7 @@ class Handler:
     lease_s: Callable[[], float]
     chunk: int = 25
     ahead: bool = True
+    takes_along: bool = False
     never_quarantine: Callable[[Any], bool] = lambda _row: False
 
     @property
@@ -55,10 +57,11 @@ def register(
     lease_s: Callable[[], float],
     chunk: int = 25,
     ahead: bool = True,
+    takes_along: bool = False,
     never_quarantine: Callable[[Any], bool] = lambda _row: False,
 ) -> None:
     """Say what becomes of due rows of ``model``. Called once per model, in ``AppConfig.ready()``."""
-    handler = Handler(model, advance, queue, lease_s, chunk, ahead, never_quarantine)
+    handler = Handler(model, advance, queue, lease_s, chunk, ahead, takes_along, never_quarantine)
     _handlers[handler.label] = handler
 
 

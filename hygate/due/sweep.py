@@ -77,7 +77,7 @@ def _claim_woken(handler: Handler, pks: Sequence[int]) -> list[Claim]:
     Claiming passes over a locked row. Whoever woke it has committed, but another may hold it for a moment (a second
     webhook about the same order), and then only the next sweep would find it, up to a second later.
     """
-    claims, left = claim(handler, limit=BATCH, pks=pks), set(pks)
+    claims, left = _claim_first(handler, pks), set(pks)
     for wait_s in LOCKED_WAITS_S:
         left -= {one.pk for one in claims}
         if not left or not is_claimable(handler, left):
@@ -85,6 +85,12 @@ def _claim_woken(handler: Handler, pks: Sequence[int]) -> list[Claim]:
         clock.sleep(wait_s)
         claims += claim(handler, limit=BATCH, pks=left)
     return claims
+
+
+def _claim_first(handler: Handler, pks: Sequence[int]) -> list[Claim]:
+    if handler.takes_along:
+        return claim(handler, limit=handler.chunk)
+    return claim(handler, limit=BATCH, pks=pks)
 
 
 def chunks(claims: Sequence[Claim], most: int) -> list[list[Claim]]:

@@ -8,12 +8,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from devices.accounts import change_account
 from devices.models import Device, RelayCommand, ShellyAccount
+from devices.relays import queue
 from devices.relays.commands import order_off, order_on
 from devices.relays.models import CommandState
+from devices.relays.queue import CROWD
+from devices.relays.steps import Wait
+from hygate import clock
 from hygate.models import Alert
 from sessions_app.models import DeviceSession
 from sessions_app.states import Reason, State
@@ -216,3 +221,36 @@ def test_one_bad_end_of_a_cap_never_loses_an_off(world: World, groups_max: int) 
     commands = off(*devices)
     world.go(90)
     assert states(commands) == {CommandState.CONFIRMED: 8}
+
+
+def test_the_same_news_about_many_devices_is_written_in_one_statement(world: World) -> None:
+    """A push of a strip is news about its four sockets; of all that are silent nothing is new but the moment."""
+    devices, shellies = strips(world, 6), 6
+
+    def readings() -> int:
+        return sum(one["path"] == "/device/all_status" for one in world.ledger(world.shelly_server, "request"))
+
+    before = readings()
+    with CaptureQueriesContext(connection) as asked:
+        world.go(3 * world.settings.NUMBERS.status_every_s)
+    written = sum('UPDATE "devices_device"' in one["sql"] for one in asked.captured_queries)
+    assert 0 < written <= (shellies + 1) * (readings() - before)
+    assert shellies + 1 < len(devices)
+
+
+@pytest.mark.parametrize(
+    ("state", "drains", "is_held"),
+    [
+        (CommandState.ACCEPTED, 1, True),
+        (CommandState.ACCEPTED, CROWD + 1, False),
+        (CommandState.QUEUED, CROWD + 1, True),
+    ],
+)
+def test_an_account_is_kept_through_the_gap_for_a_command_and_for_a_reading_where_few_are(
+    monkeypatch: pytest.MonkeyPatch, state: CommandState, drains: int, is_held: bool
+) -> None:
+    now = clock.now()
+    gap_ends = now + timedelta(seconds=1)
+    monkeypatch.setattr(queue, "_running", set(range(drains)))
+    found = queue._held_until(Wait(gap_ends, hold=True), [RelayCommand(state=state)], now)
+    assert found == (gap_ends if is_held else None)
