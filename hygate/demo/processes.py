@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hygate.demo.environment import HERE, HOST, Place, Ports, broker_binary
 
 WORKERS = {"clock": 8, "relays": 32, "money": 8}
-"""Queue and threads. They mostly wait: those of the clock for the moment of an end, the others for Shelly and Stripe."""
+"""Queue and threads. They mostly wait: the clock's for the moment of an end, the others for Shelly and Stripe."""
 WEB_THREADS = 8
 """Of all web processes together."""
 
