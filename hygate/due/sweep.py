@@ -88,9 +88,12 @@ def _claim_woken(handler: Handler, pks: Sequence[int]) -> list[Claim]:
 
 
 def _claim_first(handler: Handler, pks: Sequence[int]) -> list[Claim]:
-    if handler.takes_along:
-        return claim(handler, limit=handler.chunk)
-    return claim(handler, limit=BATCH, pks=pks)
+    """The named rows, and what else is due where that goes along; nothing else where others have the named ones."""
+    claims = claim(handler, limit=BATCH, pks=pks)
+    room = handler.chunk - len(claims)
+    if handler.takes_along and claims and room > 0:
+        claims += claim(handler, limit=room)
+    return claims
 
 
 def chunks(claims: Sequence[Claim], most: int) -> list[list[Claim]]:
