@@ -212,7 +212,8 @@
     [...text.matchAll(MOMENT)].forEach(([, name, moment], at) => own[at].setAttribute(name.slice(1, -2), moment));
   }
   function putIn(element, fresh) {
-    if (element.contains(document.activeElement)) { // whoever stands on it stays there
+    // whoever stands on it or is about to press it still does: a click needs its beginning and its end on one element
+    if (element.contains(document.activeElement) || element.matches(":hover, :active")) {
       Idiomorph.morph(element, fresh, { morphStyle: "outerHTML" });
       return htmx.process(document.getElementById(fresh.id));
     }

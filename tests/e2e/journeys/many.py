@@ -69,6 +69,18 @@ def tiles(scene: Scene) -> None:
     expect(desk.page.locator(".tile")).to_have_count(TILES - 1)
     scene.expect("live" in desk.page.evaluate(DRAWN), "a tile went, and the part was not compared as a whole")
     rows.exclude(pk=busy.pk).delete()
+    expect(desk.page.locator(".tile")).to_have_count(1)
+    _press(desk, rows, busy, f"#{tile}")
+
+
+def _press(desk: Desk, rows: QuerySet[Device], busy: Device, tile: str) -> None:
+    """A tile that changes while somebody presses it is still opened."""
+    desk.page.locator(tile).hover()
+    desk.page.mouse.down()
+    rows.filter(pk=busy.pk).update(watts=1566)
+    expect(desk.page.locator(tile)).to_contain_text("1,566")
+    desk.page.mouse.up()
+    desk.page.wait_for_url(f"**/dashboard/devices/{busy.pk}/")
 
 
 def _many(scene: Scene) -> QuerySet[Device]:
