@@ -88,12 +88,10 @@ def _claim_woken(handler: Handler, pks: Sequence[int]) -> list[Claim]:
 
 
 def _claim_first(handler: Handler, pks: Sequence[int]) -> list[Claim]:
-    """The named rows, and what else is due where that goes along; nothing else where others have the named ones."""
-    claims = claim(handler, limit=BATCH, pks=pks)
-    room = handler.chunk - len(claims)
-    if handler.takes_along and claims and room > 0:
-        claims += claim(handler, limit=room)
-    return claims
+    """The named rows, or a chunk of whatever is due, oldest first; a named row that is not in it is claimed next."""
+    if handler.takes_along:
+        return claim(handler, limit=handler.chunk)
+    return claim(handler, limit=BATCH, pks=pks)
 
 
 def chunks(claims: Sequence[Claim], most: int) -> list[list[Claim]]:
