@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
@@ -17,7 +17,7 @@ from devices.relays.models import OPEN
 from hygate import clock
 from hygate.roles import administrator_only, staff_only
 from sessions_app import pulsing
-from sessions_app.dashboard import frame, looks
+from sessions_app.dashboard import frame, live, looks
 from sessions_app.dashboard.forms import ReasonForm
 from sessions_app.dashboard.session_list import start_order
 from sessions_app.guest import words
@@ -35,10 +35,7 @@ def device(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @staff_only
 def device_live(request: HttpRequest, pk: int) -> HttpResponse:
-    context = _whole(pk)
-    if request.GET.get("seen") == context["mark"]:
-        return HttpResponse(status=204)
-    return render(request, "dashboard/_device.html", context)
+    return live.answer(request, "_device.html", _whole(pk))
 
 
 def _whole(pk: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from devices.energy.site import OpenPromise
 from devices.models import Device, Location
 from hygate import clock
 from hygate.roles import staff_only
-from sessions_app.dashboard import energy_chart, frame
+from sessions_app.dashboard import energy_chart, frame, live
 from sessions_app.dashboard.spelling import in_watts, natural
 
 HERE = "energy"
@@ -119,10 +119,7 @@ def energy(request: HttpRequest) -> HttpResponse:
 @require_safe
 @staff_only
 def energy_live(request: HttpRequest) -> HttpResponse:
-    context = _live(clock.now())
-    if request.GET.get("seen") == context["mark"]:
-        return HttpResponse(status=204)
-    return render(request, "dashboard/_energy.html", context)
+    return live.answer(request, "_energy.html", _live(clock.now()))
 
 
 @require_safe

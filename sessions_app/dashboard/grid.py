@@ -15,7 +15,6 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
@@ -24,7 +23,7 @@ from devices.models import Device, DeviceCode, DeviceKind, Location, RelayComman
 from devices.relays.models import OPEN
 from hygate import clock
 from hygate.roles import staff_only
-from sessions_app.dashboard import frame, lists, looks, seen
+from sessions_app.dashboard import frame, lists, live, looks, seen
 from sessions_app.dashboard.seen import SeenDevice
 from sessions_app.dashboard.spelling import natural
 from sessions_app.guest.labels import canonical
@@ -123,10 +122,7 @@ def devices(request: HttpRequest) -> HttpResponseBase:
 @staff_only
 @gzip_page
 def devices_live(request: HttpRequest) -> HttpResponse:
-    context = shown(Narrowed.of(request.GET))
-    if request.GET.get("seen") == context["mark"]:
-        return HttpResponse(status=204)
-    return render(request, "dashboard/_grid.html", context)
+    return live.answer(request, "_grid.html", shown(Narrowed.of(request.GET)))
 
 
 def shown(asked: Narrowed) -> dict[str, Any]:
@@ -164,13 +160,13 @@ def tiles_of(rows: QuerySet[Device], now: datetime) -> list[Row]:
     """Each device with its tile, in natural order; five queries, and one more where somebody waits for power."""
     found = seen.devices(rows)
     found.sort(key=lambda one: (natural(one.location.name), one.location_id, natural(one.name), one.pk))
-    live = seen.live(found)
+    sessions = seen.live(found)
     commands = {one.device_id: one for one in RelayCommand.objects.filter(state__in=OPEN)}
-    waiting = {pk for pk, session in live.items() if session.state == State.WAITING_FOR_POWER}
+    waiting = {pk for pk, session in sessions.items() if session.state == State.WAITING_FOR_POWER}
     lines = _lines(one.location_id for one in found if one.pk in waiting)
     tiles = []
     for device in found:
-        session = live.get(device.pk)
+        session = sessions.get(device.pk)
         tile = looks.of_device(device, session, commands.get(device.pk), now)
         place = lines.get(session.pk) if session is not None else None
         tiles.append((device, tile._replace(note=f"place {place} in line") if place else tile))

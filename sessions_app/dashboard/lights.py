@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
@@ -16,7 +16,7 @@ from devices.models import ShellyAccount
 from devices.relays import lights
 from devices.shelly.readings import Target
 from hygate.roles import staff_only
-from sessions_app.dashboard import frame
+from sessions_app.dashboard import frame, live
 from sessions_app.dashboard.spelling import natural
 
 NOT_SWITCHED = "The light was not switched"
@@ -26,10 +26,7 @@ WORDS = {True: "on", False: "off", None: "unknown"}
 @require_safe
 @staff_only
 def listing(request: HttpRequest) -> HttpResponse:
-    context = shown(request.GET.get("find", ""))
-    if request.GET.get("seen") == context["mark"]:
-        return HttpResponse(status=204)
-    return render(request, "dashboard/_lights.html", context)
+    return live.answer(request, "_lights.html", shown(request.GET.get("find", "")))
 
 
 def shown(words: str = "") -> dict[str, Any]:
@@ -56,7 +53,7 @@ def switch(request: HttpRequest, pk: int, shelly_id: str, channel: int) -> HttpR
     get_object_or_404(ShellyAccount.objects.only("pk"), pk=pk)
     verdict = _switched(request, pk, Target(shelly_id, channel))
     if request.headers.get("HX-Request") == "true":
-        return render(request, "dashboard/_lights.html", shown(request.POST.get("find", "")) | {"verdict": verdict})
+        return live.answer(request, "_lights.html", shown(request.POST.get("find", "")) | {"verdict": verdict})
     say = frame.done if verdict["tone"] == "ok" else frame.refused
     return say(request, reverse("dashboard:devices"), f"{verdict['title']}. {verdict['text']}")
 

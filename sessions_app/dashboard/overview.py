@@ -8,14 +8,13 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from hygate import clock
 from hygate.prepared import Prepared
 from hygate.roles import staff_only
-from sessions_app.dashboard import alerts, frame, looks, seen, setup
+from sessions_app.dashboard import alerts, frame, live, looks, seen, setup
 from sessions_app.dashboard.integrations import Facts, facts, integrations
 from sessions_app.dashboard.looks import RANK, Tile
 from sessions_app.dashboard.takings import takings
@@ -33,18 +32,14 @@ PAYMENT_COLUMNS = (
 def overview(request: HttpRequest) -> HttpResponse:
     if setup.belongs_here(request):
         return frame.go(request, reverse("dashboard:setup"))
-    live = _live(clock.now(), request)
-    return frame.page(request, "overview.html", live, here="overview")
+    return frame.page(request, "overview.html", _live(clock.now(), request), here="overview")
 
 
 @require_safe
 @staff_only
-def live(request: HttpRequest) -> HttpResponse:
+def overview_live(request: HttpRequest) -> HttpResponse:
     """The part that is asked for every two seconds: nothing (204) while it is what the browser has already."""
-    context = _live(clock.now(), request)
-    if request.GET.get("seen") == context["mark"]:
-        return HttpResponse(status=204)
-    return render(request, "dashboard/_live.html", context)
+    return live.answer(request, "_live.html", _live(clock.now(), request))
 
 
 def _live(now: datetime, request: HttpRequest) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from django import forms
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
@@ -18,7 +18,7 @@ from devices.relays import commands
 from hygate import clock
 from hygate.roles import Perm, View, guarded, may, staff_only
 from sessions_app import extending, metering, services
-from sessions_app.dashboard import frame, looks, power_chart, power_readings, problems, timeline
+from sessions_app.dashboard import frame, live, looks, power_chart, power_readings, problems, timeline
 from sessions_app.dashboard.forms import ReasonForm
 from sessions_app.dashboard.looks import MONEY_TONES
 from sessions_app.guest import power
@@ -145,10 +145,7 @@ def session(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @staff_only
 def session_live(request: HttpRequest, pk: int) -> HttpResponse:
-    context = _whole(request, pk)
-    if request.GET.get("seen") == context["mark"]:
-        return HttpResponse(status=204)
-    return render(request, "dashboard/_session.html", context)
+    return live.answer(request, "_session.html", _whole(request, pk))
 
 
 def _whole(request: HttpRequest, pk: int) -> dict[str, Any]:

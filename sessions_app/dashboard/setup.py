@@ -9,7 +9,6 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
@@ -19,7 +18,7 @@ from hygate.context import SITE
 from hygate.models import SiteSettings
 from hygate.roles import administrator_only
 from sessions_app import setting_up
-from sessions_app.dashboard import frame, offers
+from sessions_app.dashboard import frame, live, offers
 from sessions_app.dashboard.spelling import natural
 from sessions_app.payments import keys
 from sessions_app.setting_up import STEPS, Progress, Step
@@ -70,12 +69,9 @@ def setup(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @administrator_only
-def live(request: HttpRequest) -> HttpResponse:
+def setup_live(request: HttpRequest) -> HttpResponse:
     """The steps alone, asked for while the page is open: nothing (204) while nothing is new."""
-    context = _context()
-    if request.GET.get("seen") == context["mark"]:
-        return HttpResponse(status=204)
-    return render(request, "dashboard/_setup.html", context)
+    return live.answer(request, "_setup.html", _context())
 
 
 def _context() -> dict[str, Any]:

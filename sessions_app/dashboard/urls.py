@@ -38,9 +38,9 @@ from sessions_app.dashboard import (
 app_name = "dashboard"
 urlpatterns = [
     path("", overview.overview, name="overview"),
-    path("live/", overview.live, name="overview_live"),
+    path("live/", overview.overview_live, name="overview_live"),
     path("setup/", setup.setup, name="setup"),
-    path("setup/live/", setup.live, name="setup_live"),
+    path("setup/live/", setup.setup_live, name="setup_live"),
     path("setup/plans/", setup.plans, name="setup_plans"),
     path("setup/labels/", setup.labels_up, name="setup_labels"),
     path("setup/close/", setup.close, name="setup_close"),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from django import template
+from django.template.loader import get_template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from hygate import clock
-from sessions_app.dashboard import drawn, spelling, troubleshooting
+from sessions_app.dashboard import drawn, live, spelling, troubleshooting
 from sessions_app.dashboard.looks import MONEY_TONES
 from sessions_app.states import PaymentStatus
 
@@ -21,6 +23,13 @@ register.filter("ms", spelling.milliseconds)
 register.filter("shaded", drawn.shaded)
 for drawing in (drawn.icon, drawn.ago, drawn.state, drawn.left, drawn.tiles, drawn.device_rows, drawn.options):
     register.simple_tag(drawing)
+
+
+@register.simple_tag(takes_context=True)
+def live_part(context: template.Context, name: str) -> SafeString:
+    """What a page asks for again (see ``live``), as it is now."""
+    part: Any = get_template(f"dashboard/{name}")
+    return live.marked(part.template.render(context), context["mark"])
 
 
 @register.simple_tag

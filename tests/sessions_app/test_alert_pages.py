@@ -124,7 +124,7 @@ def test_the_live_part_changes_with_the_alerts_and_not_with_their_being_noticed_
     trouble()
 
     def seen() -> str:
-        found = re.search(r'name="seen" value="(\w+)"', page(operator))
+        found = re.search(r'name="seen" value="([^"]*)"', page(operator))
         assert found
         return found[1]
 

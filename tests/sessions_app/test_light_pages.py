@@ -311,12 +311,12 @@ def test_the_page_of_devices_asks_for_them_where_they_can_be_meant(
     world: World, query: dict[str, str], asks_for: str | None
 ) -> None:
     """They stand at no location and are of no kind that is sold."""
-    found = re.search(r'id="lights" hx-get="([^"]*)"', browser(Role.OPERATOR).get(DEVICES, query).content.decode())
+    found = re.search(r'id="lights" data-live="([^"]*)"', browser(Role.OPERATOR).get(DEVICES, query).content.decode())
     assert (found and unescape(found[1])) == asks_for
 
 
 def test_what_the_browser_shows_already_is_not_sent_again(lit: World) -> None:
-    found = re.search(r'name="seen" value="(\w+)"', page())
+    found = re.search(r'name="seen" value="([^"]*)"', page())
     assert found
     asked = browser(Role.OPERATOR)
     assert asked.get(LIGHTS, {"seen": found[1]}).status_code == 204

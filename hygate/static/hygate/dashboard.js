@@ -45,7 +45,9 @@
     }
   }
   function tick() {
-    if (ticks++ % LOOK_TICKS) draw();
+    const came = liveParts.filter((one) => one.turn()).length;
+    if (came) ticks = 0; // looked at with the next tick: what was just put in is not laid out yet
+    if (came || ticks++ % LOOK_TICKS) draw();
     else look();
   }
   addEventListener("scroll", () => {
@@ -67,6 +69,7 @@
     synchronise();
     marks();
     picked();
+    liveParts = [...document.querySelectorAll("[data-live]")].map((part) => new Live(part));
     setInterval(tick, TICK_MS);
   });
   document.addEventListener("click", (event) => {
@@ -192,68 +195,94 @@
     document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
     said.scrollIntoView({block: "nearest"});
   }
-  // A live part comes whole, and most of its hundreds of tiles are what they were. Lines that hold one element with an
-  // id are compared with what stands there: where nothing but a moment is new, it is set, and the rest takes the place
-  // of what stood there, each by itself. Everything else (another order, other lines between them) is left to htmx.
-  const MOMENT = /( data-(?:now|since|ends|until)=")(\d+)"(?: value="\d+")?(?:>[^<]*)?/g; // and what a clock made of it
-  const MOMENTS = "[data-now], [data-since], [data-ends], [data-until]";
-  const SIGNS = { "&nbsp;": "\u00a0", "&#x27;": "'", "&quot;": '"' }; // escaped by the server or the browser, not by both
-  function linesOf(html) {
-    const lines = html.replace(/&(?:nbsp|#x27|quot);/g, (sign) => SIGNS[sign]).split("\n").map((one) => one.trim());
-    return lines.filter(Boolean).map((text) => {
-      const [, name, id] = /^<(\w+) (?:[^>]* )?id="([\w-]+)"/.exec(text) || [];
-      const whole = name && (name === "input" || text.endsWith(`</${name}>`));
-      return { text, id: whole ? id : "", told: text.replace(MOMENT, "$1$2") };
-    });
-  }
-  const still = (line) => line.text.replace(MOMENT, "$1");
-  function setMoments(element, text) {
-    const own = [element, ...element.querySelectorAll(MOMENTS)].filter((one) => one.matches(MOMENTS));
-    [...text.matchAll(MOMENT)].forEach(([, name, moment], at) => own[at].setAttribute(name.slice(1, -2), moment));
-  }
-  function putIn(element, fresh) {
-    // whoever stands on it or is about to press it still does: a click needs its beginning and its end on one element
-    if (element.contains(document.activeElement) || element.matches(":hover, :active")) {
-      Idiomorph.morph(element, fresh, { morphStyle: "outerHTML" });
-      return htmx.process(document.getElementById(fresh.id));
+  // Live parts are asked for again, by this clock and not by htmx: what came is put in with the next tick, so that the
+  // browser draws once for both. It is what is new (JSON: see sessions_app/dashboard/live.py) or the whole part.
+  // What did not change stays where it is: whoever stands on a tile, or is about to press it, still does.
+  const PATIENCE_MS = 10000, MOMENTS = ["data-now", "data-since", "data-ends", "data-until"];
+  const ANY_MOMENT = MOMENTS.map((name) => `[${name}]`).join(), DYNAMIC = "[hx-get], [hx-post]";
+  let liveParts = [];
+  class Live {
+    constructor(part) {
+      this.part = part;
+      this.every_ms = 1000 * part.dataset.every;
+      this.due = part.firstElementChild ? performance.now() + this.every_ms : 0;
+      this.come = null; // takes the answer that waits for the tick
     }
-    const counted = seen.some((one) => element.contains(one));
-    element.replaceWith(fresh);
-    if (counted) seen.push(...fresh.querySelectorAll(COUNTING));
-    htmx.process(fresh);
+    get seen() { return this.part.querySelector(":scope > [name=seen]"); }
+    turn() {
+      const come = this.come;
+      this.come = null;
+      if (!come && performance.now() >= this.due && !document.hidden) this.ask();
+      return come && come();
+    }
+    async ask() {
+      this.due = Infinity;
+      try {
+        await this.asked();
+      } catch {
+        // no connection, no answer in time, or half of one: what stands there grows old visibly, and is asked for again
+      }
+      this.due = performance.now() + this.every_ms;
+    }
+    async asked() {
+      const url = new URL(this.part.dataset.live, location), seen = this.seen, shown = seen && seen.value;
+      this.part.querySelectorAll(":scope > input").forEach((one) => url.searchParams.set(one.name, one.value));
+      const headers = { "HX-Request": "true", "HX-Target": this.part.id, "HX-Current-URL": location.href };
+      const answer = await fetch(url, { headers, signal: AbortSignal.timeout(PATIENCE_MS) });
+      const elsewhere = answer.headers.get("HX-Redirect");
+      if (elsewhere) return location.assign(elsewhere);
+      if (answer.status !== 200) return;
+      const isNews = answer.headers.get("Content-Type") === "application/json";
+      const told = await (isNews ? answer.json() : answer.text());
+      this.come = () => {
+        if (seen !== this.seen || (seen && seen.value !== shown)) return false; // something else was put in meanwhile
+        if (isNews) this.takeNews(told);
+        else this.takeWhole(told);
+        setAhead();
+        return true;
+      };
+    }
+    takeWhole(html) {
+      Idiomorph.morph(this.part, html, { morphStyle: "innerHTML" });
+      htmx.process(this.part);
+      picked();
+    }
+    takeNews({ seen, parts, moments }) {
+      const fresh = document.createElement("template");
+      fresh.innerHTML = parts.join("");
+      const found = [...fresh.content.children].map((one) => [document.getElementById(one.id), one]);
+      const fits = found.length === parts.length && found.every(([old]) => this.part.contains(old));
+      if (fits) found.forEach(([old, one]) => putIn(old, one));
+      // what does not fit is asked for whole the next time
+      this.seen.value = fits && putMoments(this.part, moments) ? seen : "";
+    }
   }
-  let stands = null; // the lines of the last answer, while nothing but they made what stands there
-  function patched(live, html) {
-    const before = stands || linesOf(live.innerHTML), after = linesOf(html);
-    const fits = (one, at) => one.id ? one.id === before[at].id : one.told === before[at].told;
-    if (after.length !== before.length || !after.every(fits)) return false;
-    const others = after.filter((one, at) => {
-      if (one.told === before[at].told) return false;
-      if (still(one) !== still(before[at])) return true;
-      setMoments(document.getElementById(one.id), one.text);
-      return false;
+  function putIn(old, fresh) {
+    const focused = document.activeElement;
+    if (focused !== old && old.contains(focused)) Idiomorph.morph(old, fresh, { morphStyle: "outerHTML" });
+    else {
+      for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+      const before = [...old.childNodes], after = [...fresh.childNodes];
+      after.forEach((one, at) => {
+        if (at >= before.length) old.append(one);
+        else if (!before[at].isEqualNode(one)) before[at].replaceWith(one);
+      });
+      before.slice(after.length).forEach((one) => one.remove());
+    }
+    if (old.querySelector(DYNAMIC)) htmx.process(old);
+  }
+  function putMoments(part, moments) {
+    const own = part.querySelectorAll(ANY_MOMENT);
+    own.forEach((one, at) => {
+      const name = MOMENTS.find((key) => one.hasAttribute(key)), moment = String(moments[at]);
+      if (one.getAttribute(name) !== moment) one.setAttribute(name, moment);
     });
-    const fresh = document.createElement("template");
-    fresh.innerHTML = others.map((one) => one.text).join("");
-    [...fresh.content.children].forEach((one) => putIn(document.getElementById(one.id), one));
-    seen = seen.filter((one) => one.isConnected);
-    stands = after;
-    return true;
+    return own.length === moments.length;
   }
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    const { target, xhr, serverResponse } = event.detail;
-    if (target.id !== "live" || xhr.status !== 200 || !patched(target, serverResponse)) return;
-    event.detail.shouldSwap = false;
-    setAhead(); // the next tick draws the clocks
-  });
   document.addEventListener("htmx:responseError", tellFailed);
   document.addEventListener("htmx:sendError", tellFailed);
   document.addEventListener("htmx:afterSwap", (event) => {
     const target = event.detail.target;
-    if (target.id === "live") {
-      stands = null;
-      synchronise();
-    }
     picked();
     if (target.id !== "dialog") return;
     if (!target.open) target.showModal();
