@@ -20,8 +20,8 @@ TILES, RUNNING, CHANGED = 200, 100, 5
 SLOWED, UPDATE_BAR_MS = 4, 50.0
 WIDE, NARROW = (1440, 900), (390, 844)
 LIVE_SECONDS = 60
-APART_US = 100_000
-"""So long a rest of the main thread parts one update from the next."""
+APART_US = 50_000
+"""So long a rest parts one update from the next: a press within it is answered at once, and frames come faster."""
 ANSWERED = "ParseHTML"
 """Tiles of an answer are parsed; what each second changes is not."""
 LIVE = "live updates"

@@ -252,24 +252,27 @@
       fresh.innerHTML = parts.join("");
       const found = [...fresh.content.children].map((one) => [document.getElementById(one.id), one]);
       const fits = found.length === parts.length && found.every(([old]) => this.part.contains(old));
-      if (fits) found.forEach(([old, one]) => putIn(old, one));
+      for (const [old, one] of fits ? found : []) {
+        putIn(old, one);
+        if (old.querySelector(DYNAMIC)) htmx.process(old);
+      }
       // what does not fit is asked for whole the next time
       this.seen.value = fits && putMoments(this.part, moments) ? seen : "";
     }
   }
   function putIn(old, fresh) {
-    const focused = document.activeElement;
-    if (focused !== old && old.contains(focused)) Idiomorph.morph(old, fresh, { morphStyle: "outerHTML" });
-    else {
-      for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
-      const before = [...old.childNodes], after = [...fresh.childNodes];
-      after.forEach((one, at) => {
-        if (at >= before.length) old.append(one);
-        else if (!before[at].isEqualNode(one)) before[at].replaceWith(one);
-      });
-      before.slice(after.length).forEach((one) => one.remove());
-    }
-    if (old.querySelector(DYNAMIC)) htmx.process(old);
+    for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+    for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    const before = [...old.childNodes], after = [...fresh.childNodes];
+    after.forEach((one, at) => {
+      const stands = before[at];
+      if (!stands) old.append(one);
+      else if (stands.isEqualNode(one)) return;
+      else if (stands.nodeName !== one.nodeName) stands.replaceWith(one);
+      else if (one.nodeType === Node.TEXT_NODE) stands.data = one.data;
+      else putIn(stands, one);
+    });
+    before.slice(after.length).forEach((one) => one.remove());
   }
   function putMoments(part, moments) {
     const own = part.querySelectorAll(ANY_MOMENT);
