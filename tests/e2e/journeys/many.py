@@ -23,9 +23,12 @@ WATCH = """() => {
   const morph = Idiomorph.morph;
   window.drawn = new Set();
   Idiomorph.morph = (element, ...more) => { drawn.add(element.id); return morph(element, ...more); };
-  const isMoment = (one) => one.target.name === "seen" || (one.attributeName || "").startsWith("data-");
-  new MutationObserver((changes) => changes.filter((one) => !isMoment(one)).forEach((one) => drawn.add(one.target.id)))
-    .observe(document.getElementById("live"), { attributes: true, childList: true, subtree: true });
+  const elementOf = (one) => one.target.nodeType === Node.TEXT_NODE ? one.target.parentElement : one.target;
+  const isClock = (one) => one.type === "characterData" && elementOf(one).matches("[data-ends], [data-since]");
+  const isMoment = (one) => one.target.name === "seen" || (one.attributeName || "").startsWith("data-") || isClock(one);
+  new MutationObserver((changes) => {
+    changes.filter((one) => !isMoment(one)).forEach((one) => drawn.add(elementOf(one).closest("[id]").id));
+  }).observe(live, { attributes: true, characterData: true, childList: true, subtree: true });
 }"""
 DRAWN = "() => { const told = [...drawn].sort(); drawn.clear(); return told; }"
 LATEST = (
