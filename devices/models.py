@@ -37,6 +37,10 @@ class AccountStatus(models.TextChoices):
     UNREACHABLE = "unreachable", "Does not answer"
 
 
+AWAY = (AccountStatus.BAD_KEY, AccountStatus.UNREACHABLE)
+"""An account that tells nothing about its devices."""
+
+
 class ShellyAccount(Due):
     """Server and key of one Shelly Cloud account, and the queue of everything that is asked of it.
 

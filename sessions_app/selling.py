@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import OuterRef, Subquery
 
 from devices.energy.headroom import headroom, lock_sites, promise
-from devices.models import AccountStatus, Device, UsagePlan
+from devices.models import AWAY, Device, UsagePlan
 from hygate import audit, clock
 from hygate.trying_again import made_again
 from sessions_app import gates, money
@@ -165,7 +165,7 @@ def _out_of_service(device: Device, now: datetime) -> Availability | None:
 
 def is_reachable(device: Device, now: datetime) -> bool:
     """Online by a reading that is young enough, on an account that answers."""
-    if not device.online or device.account.status in (AccountStatus.BAD_KEY, AccountStatus.UNREACHABLE):
+    if not device.online or device.account.status in AWAY:
         return False
     oldest = now - timedelta(seconds=settings.NUMBERS.offline_after_s)
     return device.seen_at is not None and device.seen_at >= oldest

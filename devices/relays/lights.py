@@ -18,7 +18,7 @@ from typing import Any
 
 from django.db import transaction
 
-from devices.models import AccountStatus, Device, ShellyAccount
+from devices.models import AWAY, Device, ShellyAccount
 from devices.relays.calls import cloud_of, key_of
 from devices.relays.sync import turn
 from devices.shelly.errors import DeviceOffline, ShellyError, WrongProfile
@@ -29,7 +29,6 @@ TURN_WITHIN_S = 15.0
 """Somebody looks at the lamp: then rather be told that the account is busy."""
 READS = 2
 """The cloud's status may lag behind a command."""
-AWAY = (AccountStatus.BAD_KEY, AccountStatus.UNREACHABLE)
 
 
 class CannotSwitch(Exception):

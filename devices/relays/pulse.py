@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from devices.energy.headroom import headroom, lock_sites
-from devices.models import AccountStatus, Device, RelayAttempt, RelayCommand
+from devices.models import AWAY, Device, RelayAttempt, RelayCommand
 from devices.relays.commands import order_off, order_on
 from devices.relays.models import OPEN, PULSE, AttemptKind, CommandState
 from devices.relays.outcomes import RelayOutcome
@@ -70,7 +70,7 @@ def why_not(device: Device, command: RelayCommand | None) -> str:
         return "is no longer in its Shelly account"
     if command is not None or device.must_be_off_since is not None:
         return "has a command under way, or its OFF is not read back yet"
-    if device.account.status in (AccountStatus.BAD_KEY, AccountStatus.UNREACHABLE):
+    if device.account.status in AWAY:
         return "cannot be reached: its Shelly account does not answer"
     if not device.online or device.output is None:
         return "is offline, or was never read"

@@ -217,7 +217,7 @@ def found(one: ShellyAccount, typed: QueryDict | None = None) -> dict[str, Any]:
         "any_free": any(row.can_pick for row in rows),
         "locations": list(Location.objects.all()),
         "chosen": str(typed.get("location", "")) if typed else "",
-        "kinds": DeviceKind.choices,
+        "kinds": [(value, label, TEMPLATES[value].rated_w) for value, label in DeviceKind.choices],
         "templates": [(key, template.title, len(template.plans)) for key, template in TEMPLATES.items()],
         "offers": offers.shown(typed),
         "vat": typed.get("vat", "") if typed else "",

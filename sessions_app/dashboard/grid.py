@@ -70,6 +70,11 @@ class Narrowed:
         return self != Narrowed(view=self.view)
 
     @property
+    def is_of_place(self) -> bool:
+        """Nothing but a place narrows it: where nothing is found, nothing stands there."""
+        return bool(self.location) and self == Narrowed(location=self.location, view=self.view)
+
+    @property
     def is_by_words(self) -> bool:
         """Nothing but words narrows it: what stands at no location, of no kind that is sold, can be meant as well."""
         return self == Narrowed(words=self.words, view=self.view)
@@ -189,4 +194,4 @@ def state_of(tile: looks.Tile) -> str:
         return "trouble"
     if look.word == "free":
         return "free"
-    return "closed" if look.icon in ("wrench", "ban") else "use"
+    return "closed" if look.icon in ("wrench", "ban", "hourglass") else "use"

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
-from devices.models import Device, RelayCommand
+from devices.models import AWAY, Device, RelayCommand
 from sessions_app import selling
 from sessions_app.dashboard.seen import AnyDevice, AnySession
 from sessions_app.states import PaymentStatus, State
@@ -109,7 +109,8 @@ def of_free_device(device: AnyDevice, now: datetime) -> Look:
     if not device.online:
         return Look("stop", "wifi-off", "offline")
     if not selling.is_reachable(cast(Device, device), now):
-        return Look("stop", "wifi-off", "out of reach")
+        is_new = device.seen_at is None and device.account.status not in AWAY
+        return Look("idle", "hourglass", "not read yet") if is_new else Look("stop", "wifi-off", "out of reach")
     if device.must_be_off_since is not None:
         return Look("hold", "triangle-alert", "OFF not read back yet")
     if device.output:

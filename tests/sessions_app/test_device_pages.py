@@ -107,6 +107,14 @@ def test_what_guests_do_not_reach_is_not_called_free(shop: Shop) -> None:
     assert "out of reach" in page(f"{DEVICES}{shop.dryer.pk}/")
 
 
+def test_a_device_that_was_just_added_is_not_called_out_of_reach(shop: Shop) -> None:
+    changed(shop.washer, seen_at=None)
+    assert shown(state="closed") == ["Washer 2"]
+    assert "not read yet" in page(DEVICES)
+    ShellyAccount.objects.update(status=AccountStatus.UNREACHABLE)
+    assert "Washer 2" in shown(state="trouble")
+
+
 def test_each_state_says_how_many_and_links_keep_what_was_asked(shop: Shop) -> None:
     shop.sell(device=shop.washer, state=State.RUNNING, ends_at=clock.now() + timedelta(minutes=5), closed_at=None)
     html = page(DEVICES, view="list", location=str(shop.house.pk))
@@ -119,6 +127,7 @@ def test_each_state_says_how_many_and_links_keep_what_was_asked(shop: Shop) -> N
 def test_an_empty_list_says_what_to_do(shop: Shop) -> None:
     assert "No device matches." in page(DEVICES, find="nothing", view="list")
     Device.objects.all().delete()
+    assert "No devices here yet." in page(f"/dashboard/locations/{shop.house.pk}/")
     assert "An administrator adds them." in page(DEVICES, view="list")
     assert "Connect a Shelly account" in page(DEVICES, Role.ADMINISTRATOR)
 

@@ -19,7 +19,7 @@ from hygate.models import AuditEvent, Role, SiteSettings
 from sessions_app import setting_up
 from sessions_app.models import DeviceSession
 from sessions_app.payments import key_seen
-from sessions_app.setting_up import STEPS
+from sessions_app.setting_up import STEPS, Progress
 from sessions_app.states import State
 from tests.sessions_app.test_switched_off import browser
 
@@ -89,7 +89,7 @@ def sold(device: Device, **columns: Any) -> DeviceSession:
 def test_on_an_empty_site_nothing_is_done(admin: Client) -> None:
     assert done() == []
     shown = page(admin)
-    assert "0 of 7 steps are done" in shown
+    assert "0 of 7 steps done" in shown
     assert 'aria-current="step"' in shown
     assert 'id="step-company"' in shown
 
@@ -234,6 +234,15 @@ def test_the_open_page_follows_what_happens_and_is_silent_otherwise(admin: Clien
     assert admin.get(url, {"seen": mark}).status_code == 204
     add_device()
     assert admin.get(url, {"seen": mark}).status_code == 200
+
+
+def test_the_open_page_is_another_after_the_last_step(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setting_up, "progress", lambda *_: Progress(frozenset(STEPS), closed=False))
+    answer = admin.get(reverse("dashboard:setup_live"), {"seen": "older"}, headers={"HX-Request": "true"})
+    assert (answer.status_code, answer["HX-Redirect"]) == (204, reverse("dashboard:setup"))
+    mark = page(admin, "setup").partition('name="seen" value="')[2].partition('"')[0]
+    answer = admin.get(reverse("dashboard:setup_live"), {"seen": mark}, headers={"HX-Request": "true"})
+    assert "HX-Redirect" not in answer
 
 
 # -- many at once

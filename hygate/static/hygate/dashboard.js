@@ -93,7 +93,15 @@
       box.closest("[data-js-only]").hidden = own.length < 2;
     });
   }
+  // A channel that was found gets the plans and the watts of its kind, until somebody says otherwise.
+  function kindOf({ target }) {
+    if (!("kind" in target.dataset)) return target.toggleAttribute("data-typed", true);
+    const [plans, watts] = ["plans-", "watts-"].map((name) => document.getElementById(name + target.dataset.kind));
+    if (!("typed" in plans.dataset)) plans.value = target.value;
+    if (!("typed" in watts.dataset)) watts.value = target.selectedOptions[0].dataset.watts;
+  }
   document.addEventListener("change", (event) => {
+    if (event.target.closest("#channels")) kindOf(event);
     if ("all" in event.target.dataset) allOf(event.target).forEach((one) => { one.checked = event.target.checked; });
     picked();
   });

@@ -161,7 +161,7 @@ def _set_up(scene: Scene, stack: Stack) -> None:
     desk = scene.stranger(stack.base_url)
     desk.login(FIRST, PASSWORD)
     expect(desk.page.get_by_role("heading", level=1)).to_have_text("Setup")
-    desk.sees(re.compile("[01] of 7 steps are done."))  # Stripe's simulator may have answered already
+    desk.sees(re.compile("[01] of 7 steps done."))  # Stripe's simulator may have answered already
     desk.look("the first page of an empty site", both=True)
     with desk.task("setting up four devices", clicks=25):
         _name_it(desk)
@@ -170,7 +170,7 @@ def _set_up(scene: Scene, stack: Stack) -> None:
         desk.tap("Next step")
         expect(desk.page.locator("#step-stripe")).to_contain_text("Stripe has answered", timeout=30_000)
         desk.tap("They are up")
-        desk.sees("6 of 7 steps are done.")
+        desk.sees("6 of 7 steps done.")
     _buy(desk, stack)
     desk.sees("A relay went on for somebody who had paid.", within_s=30)
     desk.page.reload()
@@ -206,6 +206,11 @@ def _pick(desk: Desk) -> None:
     """All four at once, each with the plans that its kind has."""
     desk.tap("Sync from Shelly")
     desk.said("Shelly answered: 1 device with 4 channels")
+    first = desk.page.locator("#channels tr").first
+    for kind, rated_w in (("sauna", "6000"), ("washer", "2300")):
+        first.locator("[data-kind]").select_option(kind)
+        expect(first.locator("select[name^=plans]")).to_have_value(kind)
+        expect(first.locator("input.watts")).to_have_value(rated_w)
     desk.click(desk.page.get_by_label("Pick all"))
     desk.tap("Add the picked channels")
     desk.said("Added:")
