@@ -207,7 +207,7 @@ def _pick(desk: Desk) -> None:
     desk.tap("Sync from Shelly")
     desk.said("Shelly answered: 1 device with 4 channels")
     first = desk.page.locator("#channels tr").first
-    for kind, rated_w in (("sauna", "6000"), ("washer", "2300")):
+    for kind, rated_w in (("sauna", "6000"), ("washer", "2200")):
         first.locator("[data-kind]").select_option(kind)
         expect(first.locator("select[name^=plans]")).to_have_value(kind)
         expect(first.locator("input.watts")).to_have_value(rated_w)
