@@ -71,10 +71,10 @@ def record(landed: Sequence[tuple[Request, Answer]], now: datetime) -> None:
     read = [(request, answer) for request, answer in landed if _is_reading(request, answer)]
     told = {pk for request, answer in read for pk in readings.unexpected(request.account_id, answer.statuses)}
     outcomes.publish(AboutToChange(tuple(wanted), tuple(sorted(told))))
-    _lock_devices({device for device, _ in about}, read)
-    for request, answer in landed:
-        if request.is_probe and is_answer(answer.error):
-            _take_up_again(request.account_id, now)
+    back = {request.account_id for request, answer in landed if request.is_probe and is_answer(answer.error)}
+    _lock_devices({device for device, _ in about}, read, back)
+    for account_id in sorted(back):
+        _take_up_again(account_id, now)
     for request, answer in read:
         whole = request.kind == "status"
         if answer.found is not None:
@@ -94,9 +94,11 @@ def record(landed: Sequence[tuple[Request, Answer]], now: datetime) -> None:
         telling.watch_off(command, now)
 
 
-def _lock_devices(devices: Collection[int], read: Iterable[tuple[Request, Answer]]) -> None:
+def _lock_devices(
+    devices: Collection[int], read: Iterable[tuple[Request, Answer]], accounts: Collection[int]
+) -> None:
     """All that will be written to, in the order in which whoever ends many sessions locks them."""
-    wanted = Q(pk__in=devices)
+    wanted = Q(pk__in=devices) | Q(account__in=accounts, failed_last=True)
     for request, answer in read:
         of_account = Q(account=request.account_id)
         wanted |= of_account if request.kind == "status" else of_account & Q(shelly_id__in=answer.statuses)
