@@ -94,9 +94,7 @@ def record(landed: Sequence[tuple[Request, Answer]], now: datetime) -> None:
         telling.watch_off(command, now)
 
 
-def _lock_devices(
-    devices: Collection[int], read: Iterable[tuple[Request, Answer]], accounts: Collection[int]
-) -> None:
+def _lock_devices(devices: Collection[int], read: Iterable[tuple[Request, Answer]], accounts: Collection[int]) -> None:
     """All that will be written to, in the order in which whoever ends many sessions locks them."""
     wanted = Q(pk__in=devices) | Q(account__in=accounts, failed_last=True)
     for request, answer in read:

@@ -53,7 +53,7 @@ def switch(request: HttpRequest, pk: int, shelly_id: str, channel: int) -> HttpR
     get_object_or_404(ShellyAccount.objects.only("pk"), pk=pk)
     verdict = _switched(request, pk, Target(shelly_id, channel))
     if request.headers.get("HX-Request") == "true":
-        return live.answer(request, "_lights.html", shown(request.POST.get("find", "")) | {"verdict": verdict})
+        return live.whole(request, "_lights.html", shown(request.POST.get("find", "")) | {"verdict": verdict})
     say = frame.done if verdict["tone"] == "ok" else frame.refused
     return say(request, reverse("dashboard:devices"), f"{verdict['title']}. {verdict['text']}")
 

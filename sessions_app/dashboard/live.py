@@ -16,12 +16,15 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+SEEN = "X-Seen"
+"""The header with what the browser shows: every live part is asked for with it, and nothing else is."""
 MARK_BYTES, MARK_CHARACTERS = 6, 8
 MOST_PARTS = 500
-"""The marks are in the question's address, which proxies let through up to 8 kB; more parts are told whole."""
+"""Their marks fill 4 kB of the 8 kB that proxies let a header have; more parts are told whole."""
 PART = re.compile(r'<(\w+) (?:[^>]* )?id="[\w-]+".*</\1>')
-MOMENT = re.compile(r'( data-(?:now|since|ends|until)=")(\d+)"(?: value="\d+")?(?:>[^<]*)?')
-"""A moment with what a clock has made of it."""
+MOMENT = re.compile(r'( data-(?:now|since|ends|until)=")(\d+)"(?: value="\d+")?')
+CLOCK = re.compile(r'( data-(?:since|ends)="\d+">)[^<]*')
+"""What a clock has made of its moment."""
 TOKEN = re.compile(r'(name="csrfmiddlewaretoken" value=")[^"]*')
 """Another one in every answer, each as good as the last."""
 
@@ -35,21 +38,25 @@ class Lines(NamedTuple):
 
 
 def answer(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-    """To the browser that shows ``seen``: 204 while ``context["mark"]`` is in it, else what is new.
+    """To the browser that shows ``SEEN``: 204 while ``context["mark"]`` is in it, else what is new.
 
     As JSON where only parts are new: ``seen``, their HTML (``parts``), and every moment of the whole, in ms, in order.
     """
-    mark, _, shown = request.GET.get("seen", "").partition(".")
-    if mark == context["mark"]:
+    seen, shown, marks = [*request.headers.get(SEEN, "").split(".", 2), "", ""][:3]
+    if seen == context["mark"]:
         return HttpResponse(status=204)
     html = render_to_string(f"dashboard/{template}", context, request)
     lines = _lines(html)
-    frame, _, marks = shown.partition(".")
-    if not marks or frame != lines.frame or len(marks) != MARK_CHARACTERS * len(lines.parts):
+    if shown != lines.frame or len(marks) != MARK_CHARACTERS * len(lines.parts):
         return HttpResponse(_marked(html, context["mark"], lines))
     known = (marks[at : at + MARK_CHARACTERS] for at in range(0, len(marks), MARK_CHARACTERS))
-    fresh = [text for (text, mark), old in zip(lines.parts, known, strict=True) if mark != old]
+    fresh = [text for (text, told), old in zip(lines.parts, known, strict=True) if told != old]
     return JsonResponse({"seen": _seen(context["mark"], lines), "parts": fresh, "moments": lines.moments})
+
+
+def whole(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+    """Whatever the browser shows: the answer to an action that is to be seen in the part."""
+    return HttpResponse(marked(render_to_string(f"dashboard/{template}", context, request), context["mark"]))
 
 
 def marked(html: str, mark: str) -> SafeString:
@@ -58,21 +65,23 @@ def marked(html: str, mark: str) -> SafeString:
 
 
 def _marked(html: str, mark: str, lines: Lines) -> SafeString:
-    return SafeString(f'<input type="hidden" name="seen" value="{_seen(mark, lines)}">\n{html}')
+    seen = _seen(mark, lines)
+    return SafeString(f'<input type="hidden" name="seen" value="{seen}" autocomplete="off">\n{html}')
 
 
 def _seen(mark: str, lines: Lines) -> str:
-    """The cheap mark alone where nothing can be told by parts."""
-    if not 0 < len(lines.parts) <= MOST_PARTS:
+    """The cheap mark alone where there are more parts than can be named."""
+    if len(lines.parts) > MOST_PARTS:
         return mark
-    return ".".join((mark, lines.frame, "".join(mark for _, mark in lines.parts)))
+    return ".".join((mark, lines.frame, "".join(part for _, part in lines.parts)))
 
 
 def _lines(html: str) -> Lines:
+    """A line with something of htmx's in it is no part: what is put in by itself is not processed by htmx."""
     frame, parts = [], []
     for line in filter(None, map(str.strip, html.split("\n"))):
-        told = TOKEN.sub(r"\1", MOMENT.sub(r"\1", line))
-        if PART.fullmatch(line):
+        told = TOKEN.sub(r"\1", MOMENT.sub(r"\1", CLOCK.sub(r"\1", line)))
+        if PART.fullmatch(line) and " hx-" not in line:
             parts.append((line, _mark(told)))
             frame.append(told.partition('id="')[2].partition('"')[0])
         else:

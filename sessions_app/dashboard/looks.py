@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
-from devices.models import AWAY, Device, RelayCommand
+from devices.models import AWAY, Device, RelayCommand, ShellyAccount
 from sessions_app import selling
 from sessions_app.dashboard.seen import AnyDevice, AnySession
 from sessions_app.states import PaymentStatus, State
@@ -109,13 +109,19 @@ def of_free_device(device: AnyDevice, now: datetime) -> Look:
     if not device.online:
         return Look("stop", "wifi-off", "offline")
     if not selling.is_reachable(cast(Device, device), now):
-        is_new = device.seen_at is None and device.account.status not in AWAY
-        return Look("idle", "hourglass", "not read yet") if is_new else Look("stop", "wifi-off", "out of reach")
+        waits = device.seen_at is None and _answers(device.account, now)
+        return Look("idle", "hourglass", "not read yet") if waits else Look("stop", "wifi-off", "out of reach")
     if device.must_be_off_since is not None:
         return Look("hold", "triangle-alert", "OFF not read back yet")
     if device.output:
         return Look("hold", "triangle-alert", "on without a session")
     return Look("idle", "circle-check", "free")
+
+
+def _answers(account: ShellyAccount, now: datetime) -> bool:
+    """So the first reading of a device that was just added is about to come."""
+    patience = timedelta(seconds=settings.NUMBERS.offline_after_s)
+    return account.status not in AWAY and account.last_ok_at is not None and now - account.last_ok_at <= patience
 
 
 class Tile(NamedTuple):

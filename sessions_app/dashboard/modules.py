@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from hygate.context import SITE
 from hygate.models import SiteSettings
-from sessions_app.dashboard import frame
+from sessions_app.dashboard import frame, live
 from sessions_app.models import DeviceSession
 from sessions_app.states import ACTIVE
 
@@ -45,6 +45,6 @@ def said(request: HttpRequest) -> HttpResponse:
 
 def _whole_page(request: HttpRequest) -> HttpResponse:
     """A whole page is no part of another: what is live stands still, whoever opens a dialog is led to the page."""
-    if request.headers.get("HX-Target") == "live":
+    if live.SEEN in request.headers:
         return HttpResponse(status=204)
     return HttpResponse(status=204, headers={"HX-Redirect": reverse("dashboard:devices")})

@@ -70,18 +70,14 @@ def setup(request: HttpRequest) -> HttpResponse:
 @require_safe
 @administrator_only
 def setup_live(request: HttpRequest) -> HttpResponse:
-    """The steps alone, asked for while the page is open; what stands around them is another after the last one."""
-    context = _context()
-    answer = live.answer(request, "_setup.html", context)
-    if answer.status_code == 204 or context["progress"].next:
-        return answer
-    return frame.go(request, reverse("dashboard:setup"))
+    """The steps alone, asked for while the page is open: nothing (204) while nothing is new."""
+    return live.answer(request, "_setup.html", _context())
 
 
 def _context() -> dict[str, Any]:
     progress = setting_up.progress(SiteSettings.current())
     steps = [_shown(step, progress) for step in STEPS]
-    return {"progress": progress, "steps": steps, "mark": frame.mark(steps)}
+    return {"progress": progress, "steps": steps, "mark": frame.mark((progress.closed, steps))}
 
 
 def _shown(step: Step, progress: Progress) -> Shown:

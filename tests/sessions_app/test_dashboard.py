@@ -192,10 +192,10 @@ def test_live_part_answers_nothing_while_nothing_changed(site: Site) -> None:
     first = site.operator.get(site.url("overview_live"))
     seen = re.search(r'name="seen" value="([^"]*)"', first.content.decode())
     assert seen
-    again = site.operator.get(site.url("overview_live"), {"seen": seen[1]})
+    again = site.operator.get(site.url("overview_live"), headers={"X-Seen": seen[1]})
     assert (again.status_code, again.content) == (204, b"")
     Device.objects.filter(pk=site.device.pk).update(output=False, reading_at=clock.now() + timedelta(seconds=5))
-    changed = site.operator.get(site.url("overview_live"), {"seen": seen[1]})
+    changed = site.operator.get(site.url("overview_live"), headers={"X-Seen": seen[1]})
     assert "interrupted: relay read back OFF" in changed.content.decode()
 
 

@@ -109,10 +109,11 @@ def test_what_guests_do_not_reach_is_not_called_free(shop: Shop) -> None:
 
 def test_a_device_that_was_just_added_is_not_called_out_of_reach(shop: Shop) -> None:
     changed(shop.washer, seen_at=None)
+    ShellyAccount.objects.update(last_ok_at=clock.now())
     assert shown(state="closed") == ["Washer 2"]
     assert "not read yet" in page(DEVICES)
-    ShellyAccount.objects.update(status=AccountStatus.UNREACHABLE)
-    assert "Washer 2" in shown(state="trouble")
+    ShellyAccount.objects.update(last_ok_at=clock.now() - timedelta(hours=1))
+    assert "Washer 2" in shown(state="trouble"), "nothing reads it"
 
 
 def test_each_state_says_how_many_and_links_keep_what_was_asked(shop: Shop) -> None:
@@ -129,7 +130,7 @@ def test_an_empty_list_says_what_to_do(shop: Shop) -> None:
     Device.objects.all().delete()
     assert "No devices here yet." in page(f"/dashboard/locations/{shop.house.pk}/")
     assert "An administrator adds them." in page(DEVICES, view="list")
-    assert "Connect a Shelly account" in page(DEVICES, Role.ADMINISTRATOR)
+    assert "Sync a Shelly account" in page(DEVICES, Role.ADMINISTRATOR)
 
 
 def test_the_file_has_the_devices_that_were_found_and_no_formula_and_no_key(shop: Shop) -> None:

@@ -124,9 +124,9 @@ def test_nothing_new_costs_no_page(place: Location) -> None:
     source_of(place)
     client = browser(Role.OPERATOR)
     mark = client.get(url("energy_live")).context["mark"]
-    assert client.get(url("energy_live"), {"seen": mark}).status_code == 204
+    assert client.get(url("energy_live"), headers={"X-Seen": mark}).status_code == 204
     EnergySource.objects.update(last_sentence="No answer.", status="unreachable")
-    assert client.get(url("energy_live"), {"seen": mark}).status_code == 200
+    assert client.get(url("energy_live"), headers={"X-Seen": mark}).status_code == 200
 
 
 def test_an_operator_sees_no_way_to_configure(place: Location) -> None:

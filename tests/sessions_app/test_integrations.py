@@ -120,9 +120,9 @@ def test_nothing_new_is_no_answer_though_readings_come_in(shop: Shop) -> None:
     one, client = source(status=SourceStatus.OK, last_ok_at=clock.now()), browser()
     mark = client.get(LIVE).context["mark"]
     EnergySource.objects.filter(pk=one.pk).update(last_ok_at=clock.now() + timedelta(seconds=10))
-    assert client.get(LIVE, {"seen": mark}).status_code == 204
+    assert client.get(LIVE, headers={"X-Seen": mark}).status_code == 204
     EnergySource.objects.filter(pk=one.pk).update(status=SourceStatus.UNREACHABLE)
-    assert client.get(LIVE, {"seen": mark}).status_code == 200
+    assert client.get(LIVE, headers={"X-Seen": mark}).status_code == 200
 
 
 @pytest.mark.parametrize("url", [URL, LIVE])

@@ -38,7 +38,7 @@ def shown(asked: Client) -> str:
 
 
 def again(asked: Client, mark: str) -> Any:
-    return asked.get(LIVE, {"seen": mark})
+    return asked.get(LIVE, headers={"X-Seen": mark})
 
 
 def changed(device: str, **columns: Any) -> None:
@@ -108,6 +108,22 @@ def test_a_clock_that_went_on_is_no_news_and_words_are() -> None:
     same = {seen(live.marked(tile.format(at, age, "free"), "m")) for at, age in ((1, "2 s ago"), (2, "1 s ago"))}
     assert len(same) == 1
     assert seen(live.marked(tile.format(1, "2 s ago", "running"), "m")) not in same
+
+
+def test_what_htmx_has_to_know_of_is_told_whole() -> None:
+    lines = '<p id="a">free</p>\n<p id="b"><a hx-get="/x">Add</a></p>'
+    assert seen(live.marked(lines, "m")) != seen(live.marked(lines.replace("Add", "Edit"), "m"))
+    assert len(seen(live.marked(lines, "m")).split(".")[2]) == live.MARK_CHARACTERS
+
+
+@pytest.mark.parametrize(("address", "others"), [("/dashboard/live/", 3), (LIVE, 1), (f"{LIVE}?view=list", 1)])
+def test_every_tile_and_row_is_a_part(address: str, others: int) -> None:
+    """And a few ``others``: headings with a number, and the chips."""
+    shop = Shop()
+    for device in (shop.washer, shop.dryer, shop.pole):
+        shop.sell(device=device, state="running", ends_at=clock.now() + timedelta(hours=1), closed_at=None)
+    mark = seen(browser(Role.OPERATOR).get(address).content.decode())
+    assert len(mark.split(".")[2]) == live.MARK_CHARACTERS * (3 + others)
 
 
 def test_more_tiles_than_an_address_can_name_are_told_whole() -> None:

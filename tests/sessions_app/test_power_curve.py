@@ -204,9 +204,9 @@ def test_while_it_runs_the_curve_is_part_of_what_is_asked_for_again(world: World
     assert '<path class="line power"' in first.content.decode()
     assert "The same as a table" not in first.content.decode()
     mark = first.context["mark"]
-    assert client.get(live, {"seen": mark}).status_code == 204
+    assert client.get(live, headers={"X-Seen": mark}).status_code == 204
     PowerSample.objects.create(device=session.device, at=world.now, watts=900)
-    assert client.get(live, {"seen": mark}).status_code == 200
+    assert client.get(live, headers={"X-Seen": mark}).status_code == 200
 
 
 def test_a_power_hold_is_a_band_on_the_curve(world: World) -> None:
@@ -301,7 +301,7 @@ def test_the_page_asks_no_more_for_many_samples_than_for_two(shop: Shop) -> None
     assert counts[0] == counts[1] <= 20
     mark = client.get(f"/dashboard/sessions/{session.pk}/live/").context["mark"]
     with CaptureQueriesContext(connection) as asked:
-        assert client.get(f"/dashboard/sessions/{session.pk}/live/", {"seen": mark}).status_code == 204
+        assert client.get(f"/dashboard/sessions/{session.pk}/live/", headers={"X-Seen": mark}).status_code == 204
     assert sum("devices_powersample" in query["sql"] for query in asked.captured_queries) == 1
 
 

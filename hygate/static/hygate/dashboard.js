@@ -27,46 +27,40 @@
   // asked for what is in it, the browser would draw it after all. Clocks turn at different moments, so they are looked
   // at four times a second: few at once, and none late.
   const COUNTING = "[data-ends], [data-since], progress[data-until]", TICK_MS = 250, LOOK_TICKS = 4;
-  let seen = [], ticks = 0, scrolled = 0;
+  let inView = [], ticks = 0, scrolled = 0;
   function isSeen(element) {
     const box = (element.closest(".tile") || element).getBoundingClientRect();
     return box.bottom > 0 && box.top < innerHeight;
   }
   function look() {
-    seen = [...document.querySelectorAll(COUNTING)].filter(isSeen);
+    inView = [...document.querySelectorAll(COUNTING)].filter(isSeen);
     draw();
   }
   function draw() {
     const now = Date.now() + ahead;
-    for (const e of seen) {
+    for (const e of inView) {
       if (e.dataset.ends) put(e, clock((+e.dataset.ends - now) / 1000));
       else if (e.dataset.since) put(e, age((now - +e.dataset.since) / 1000));
       else e.value = Math.max(0, Math.min(e.max, (+e.dataset.until - now) / 1000));
     }
   }
   function tick() {
-    const came = liveParts.filter((one) => one.turn()).length;
-    if (came) ticks = 0; // looked at with the next tick: what was just put in is not laid out yet
-    if (came || ticks++ % LOOK_TICKS) draw();
+    let isNew = false;
+    for (const one of liveParts) isNew = one.turn() || isNew;
+    if (isNew) ticks = 0; // looked at with the next tick: what was just put in is not laid out yet
+    if (isNew || ticks++ % LOOK_TICKS) draw();
     else look();
   }
   addEventListener("scroll", () => {
     if (!scrolled) scrolled = requestAnimationFrame(() => { scrolled = 0; look(); });
   }, { passive: true });
-  function setAhead() {
-    const live = document.querySelector("#live [data-now]") || document.body;
-    if (live.dataset.now) ahead = +live.dataset.now - Date.now();
-  }
-  function synchronise() {
-    setAhead();
-    look();
-  }
   function marks() {
     all("[data-theme-choice]", (e) => e.setAttribute("aria-pressed", e.dataset.themeChoice === (root.dataset.theme || "auto")));
   }
 
   document.addEventListener("DOMContentLoaded", () => {
-    synchronise();
+    ahead = +(document.querySelector("#live [data-now]") || document.body).dataset.now - Date.now();
+    look();
     marks();
     picked();
     liveParts = [...document.querySelectorAll("[data-live]")].map((part) => new Live(part));
@@ -93,15 +87,16 @@
       box.closest("[data-js-only]").hidden = own.length < 2;
     });
   }
-  // A channel that was found gets the plans and the watts of its kind, until somebody says otherwise.
-  function kindOf({ target }) {
-    if (!("kind" in target.dataset)) return target.toggleAttribute("data-typed", true);
-    const [plans, watts] = ["plans-", "watts-"].map((name) => document.getElementById(name + target.dataset.kind));
-    if (!("typed" in plans.dataset)) plans.value = target.value;
-    if (!("typed" in watts.dataset)) watts.value = target.selectedOptions[0].dataset.watts;
+  // A channel that was found gets the plans and the watts of its kind, unless it has others than its last kind's.
+  function takeKind(kind) {
+    const { kind: index, was } = kind.dataset, wattsOf = (value) => kind.querySelector(`[value=${value}]`).dataset.watts;
+    const plans = document.getElementById("plans-" + index), watts = document.getElementById("watts-" + index);
+    if (plans.value === was) plans.value = kind.value;
+    if (watts.value === wattsOf(was)) watts.value = wattsOf(kind.value);
+    kind.dataset.was = kind.value;
   }
   document.addEventListener("change", (event) => {
-    if (event.target.closest("#channels")) kindOf(event);
+    if ("kind" in event.target.dataset) takeKind(event.target);
     if ("all" in event.target.dataset) allOf(event.target).forEach((one) => { one.checked = event.target.checked; });
     picked();
   });
@@ -193,7 +188,7 @@
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (document.hidden && asksAgain(event.detail.elt)) event.preventDefault();
   });
-  // what was asked for on purpose and failed is said; live parts ask again by themselves
+  // what was asked for on purpose and failed is said; what asks again by itself does so
   function tellFailed(event) {
     const asked = event.detail.requestConfig, answer = event.detail.xhr;
     if (!asked || asksAgain(event.detail.elt)) return;
@@ -207,7 +202,7 @@
   // browser draws once for both. It is what is new (JSON: see sessions_app/dashboard/live.py) or the whole part.
   // What did not change stays where it is: whoever stands on a tile, or is about to press it, still does.
   const PATIENCE_MS = 10000, MOMENTS = ["data-now", "data-since", "data-ends", "data-until"];
-  const ANY_MOMENT = MOMENTS.map((name) => `[${name}]`).join(), DYNAMIC = "[hx-get], [hx-post]";
+  const ANY_MOMENT = MOMENTS.map((name) => `[${name}]`).join();
   let liveParts = [];
   class Live {
     constructor(part) {
@@ -216,57 +211,65 @@
       this.due = part.firstElementChild ? performance.now() + this.every_ms : 0;
       this.come = null; // takes the answer that waits for the tick
     }
-    get seen() { return this.part.querySelector(":scope > [name=seen]"); }
+    get mark() { return this.part.querySelector(":scope > [name=seen]"); }
     turn() {
       const come = this.come;
       this.come = null;
       if (!come && performance.now() >= this.due && !document.hidden) this.ask();
-      return come && come();
+      return Boolean(come && come());
     }
     async ask() {
       this.due = Infinity;
+      let elsewhere = null;
       try {
-        await this.asked();
-      } catch {
+        elsewhere = await this.asked();
+      } catch (error) {
         // no connection, no answer in time, or half of one: what stands there grows old visibly, and is asked for again
+        console.debug(error);
       }
-      this.due = performance.now() + this.every_ms;
+      if (elsewhere) location.assign(elsewhere);
+      else this.due = performance.now() + this.every_ms;
     }
     async asked() {
-      const url = new URL(this.part.dataset.live, location), seen = this.seen, shown = seen && seen.value;
-      this.part.querySelectorAll(":scope > input").forEach((one) => url.searchParams.set(one.name, one.value));
-      const headers = { "HX-Request": "true", "HX-Target": this.part.id, "HX-Current-URL": location.href };
+      const url = new URL(this.part.dataset.live, location), mark = this.mark, shown = mark ? mark.value : "";
+      this.part.querySelectorAll(":scope > input:not([name=seen])").forEach((one) => url.searchParams.set(one.name, one.value));
+      const headers = { "X-Seen": shown, "HX-Request": "true", "HX-Current-URL": location.href };
       const answer = await fetch(url, { headers, signal: AbortSignal.timeout(PATIENCE_MS) });
-      const elsewhere = answer.headers.get("HX-Redirect");
-      if (elsewhere) return location.assign(elsewhere);
-      if (answer.status !== 200) return;
-      const isNews = answer.headers.get("Content-Type") === "application/json";
-      const told = await (isNews ? answer.json() : answer.text());
-      this.come = () => {
-        if (seen !== this.seen || (seen && seen.value !== shown)) return false; // something else was put in meanwhile
-        if (isNews) this.takeNews(told);
-        else this.takeWhole(told);
-        setAhead();
-        return true;
-      };
+      if (answer.status === 200) {
+        const isNews = answer.headers.get("Content-Type").startsWith("application/json");
+        const told = await (isNews ? answer.json() : answer.text()), at = Date.now();
+        this.come = () => {
+          if (mark !== this.mark || (mark && mark.value !== shown)) return false; // something else was put in meanwhile
+          const fits = isNews ? this.takeNews(told) : this.takeWhole(told), now = this.part.querySelector("[data-now]");
+          if (fits && now) ahead = now.dataset.now - at;
+          if (!fits) this.due = 0;
+          return true;
+        };
+      }
+      return answer.headers.get("HX-Redirect");
     }
     takeWhole(html) {
       Idiomorph.morph(this.part, html, { morphStyle: "innerHTML" });
       htmx.process(this.part);
-      picked();
+      return true;
     }
-    takeNews({ seen, parts, moments }) {
+    takeNews({ seen, parts, moments }) { // what does not fit is asked for whole
       const fresh = document.createElement("template");
-      fresh.innerHTML = parts.join("");
-      const found = [...fresh.content.children].map((one) => [document.getElementById(one.id), one]);
-      const fits = found.length === parts.length && found.every(([old]) => this.part.contains(old));
-      for (const [old, one] of fits ? found : []) {
-        putIn(old, one);
-        if (old.querySelector(DYNAMIC)) htmx.process(old);
-      }
-      // what does not fit is asked for whole the next time
-      this.seen.value = fits && putMoments(this.part, moments) ? seen : "";
+      const pairs = parts.map((html) => {
+        fresh.innerHTML = html; // each by itself: a row of a table is dropped behind anything else
+        return [document.getElementById(fresh.content.firstElementChild.id), fresh.content.firstElementChild];
+      });
+      const areHere = pairs.every(([old]) => this.part.contains(old));
+      if (areHere) pairs.forEach(([old, one]) => putIn(old, one));
+      const own = [...this.part.querySelectorAll(ANY_MOMENT)], fits = areHere && own.length === moments.length;
+      if (fits) own.forEach((one, at) => putMoment(one, String(moments[at])));
+      this.mark.value = fits ? seen : "";
+      return fits;
     }
+  }
+  function putMoment(element, moment) {
+    const name = MOMENTS.find((one) => element.hasAttribute(one));
+    if (element.getAttribute(name) !== moment) element.setAttribute(name, moment);
   }
   function putIn(old, fresh) {
     for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
@@ -281,14 +284,6 @@
       else putIn(stands, one);
     });
     before.slice(after.length).forEach((one) => one.remove());
-  }
-  function putMoments(part, moments) {
-    const own = part.querySelectorAll(ANY_MOMENT);
-    own.forEach((one, at) => {
-      const name = MOMENTS.find((key) => one.hasAttribute(key)), moment = String(moments[at]);
-      if (one.getAttribute(name) !== moment) one.setAttribute(name, moment);
-    });
-    return own.length === moments.length;
   }
   document.addEventListener("htmx:responseError", tellFailed);
   document.addEventListener("htmx:sendError", tellFailed);

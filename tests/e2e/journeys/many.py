@@ -68,12 +68,26 @@ def tiles(scene: Scene) -> None:
     expect(desk.page.locator(f"#{tile}")).to_contain_text("by the crane")
     _drew(scene, desk, [tile])
 
+    _in_the_list(scene, desk, rows)
     rows.filter(name="Slip 9").delete()
     expect(desk.page.locator(".tile")).to_have_count(TILES - 1)
     scene.expect("live" in desk.page.evaluate(DRAWN), "a tile went, and the part was not compared as a whole")
     rows.exclude(pk=busy.pk).delete()
     expect(desk.page.locator(".tile")).to_have_count(1)
     _press(desk, rows, busy, f"#{tile}")
+
+
+def _in_the_list(scene: Scene, desk: Desk, rows: QuerySet[Device]) -> None:
+    """A row and the counts above it change together, and nothing else does."""
+    tiles, one = desk.page.url, rows.get(name="Slip 11")
+    desk.open(f"{tiles}&view=list")
+    desk.page.evaluate(WATCH)
+    rows.filter(pk=one.pk).update(active=False)
+    expect(desk.page.locator(f"#d{one.pk}")).to_contain_text("not for sale")
+    expect(desk.page.locator("#states")).to_contain_text("Not for sale 1")
+    _drew(scene, desk, [f"d{one.pk}", "states"])
+    desk.open(tiles)
+    desk.page.evaluate(WATCH)
 
 
 def _press(desk: Desk, rows: QuerySet[Device], busy: Device, tile: str) -> None:
