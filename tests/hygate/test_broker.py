@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,24 @@ def test_closing_after_the_broker_died_ends_only_the_plain_way(valkey: Process, 
             channel.close()  # once this no longer raises, hygate.broker can go
     else:
         channel.close()
+
+
+@pytest.mark.parametrize("transport", [PLAIN, OURS])
+def test_a_task_that_ends_after_its_channel_ends_the_worker_only_the_plain_way(
+    valkey: Process, port: int, transport: str
+) -> None:
+    connection = Connection(f"redis://127.0.0.1:{port}/0", transport=transport)
+    waiting = connection.SimpleQueue(f"q-{transport}")
+    waiting.put("a hint")
+    task, errors = waiting.get(timeout=WITHIN_S), connection.connection_errors
+    valkey.kill()
+    task.channel.qos._on_collect.cancel()
+    task.channel.connection = task.channel._pool = None  # what the consumer does when it has lost the broker
+    if transport == PLAIN:
+        with pytest.raises(AttributeError):
+            task.ack_log_error(logging.getLogger(__name__), errors)
+    else:
+        task.ack_log_error(logging.getLogger(__name__), errors)
 
 
 def test_what_was_fetched_goes_back_while_the_broker_lives(valkey: Process, port: int) -> None:
