@@ -18,6 +18,8 @@ from django.utils.safestring import SafeString
 
 SEEN = "X-Seen"
 """The header with what the browser shows: every live part is asked for with it, and nothing else is."""
+ONCE = {"Cache-Control": "no-store"}
+"""The same address is answered by what the browser shows, so no answer is good for anybody else."""
 MARK_BYTES, MARK_CHARACTERS = 6, 8
 MOST_PARTS = 500
 """Their marks fill 4 kB of the 8 kB that proxies let a header have; more parts are told whole."""
@@ -44,14 +46,15 @@ def answer(request: HttpRequest, template: str, context: dict[str, Any]) -> Http
     """
     seen, shown, marks = [*request.headers.get(SEEN, "").split(".", 2), "", ""][:3]
     if seen == context["mark"]:
-        return HttpResponse(status=204)
+        return HttpResponse(status=204, headers=ONCE)
     html = render_to_string(f"dashboard/{template}", context, request)
     lines = _lines(html)
     if shown != lines.frame or len(marks) != MARK_CHARACTERS * len(lines.parts):
-        return HttpResponse(_marked(html, context["mark"], lines))
+        return HttpResponse(_marked(html, context["mark"], lines), headers=ONCE)
     known = (marks[at : at + MARK_CHARACTERS] for at in range(0, len(marks), MARK_CHARACTERS))
     fresh = [text for (text, told), old in zip(lines.parts, known, strict=True) if told != old]
-    return JsonResponse({"seen": _seen(context["mark"], lines), "parts": fresh, "moments": lines.moments})
+    news = {"seen": _seen(context["mark"], lines), "parts": fresh, "moments": lines.moments}
+    return JsonResponse(news, headers=ONCE)
 
 
 def whole(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:

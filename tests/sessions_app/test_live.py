@@ -70,6 +70,15 @@ def test_only_the_tile_and_the_counts_that_changed_come_with_every_moment(asked:
     assert again(asked, told["seen"]).status_code == 204
 
 
+def test_no_answer_is_kept_for_the_next_question(asked: Client) -> None:
+    mark = shown(asked)
+    answers = [again(asked, mark), again(asked, "older")]
+    changed("Washer 2", active=False)
+    answers.append(again(asked, mark))
+    assert [one.status_code for one in answers] == [204, 200, 200]
+    assert {one["Cache-Control"] for one in answers} == {"no-store"}
+
+
 def test_where_only_moments_are_new_no_tile_comes(asked: Client) -> None:
     mark, heard_at = shown(asked), clock.now() + timedelta(minutes=1)
     Device.objects.update(seen_at=heard_at)
