@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,6 +24,7 @@ from devices.relays.commands import (
 )
 from hygate import audit, clock, clock_watch
 from hygate.due import Claim, still_mine, wake
+from hygate.each import update_each
 from hygate.models import AuditEvent
 from sessions_app import metering, money, rules
 from sessions_app.mail import services as mail
@@ -134,10 +135,34 @@ def transition(
     audit.write_all([_event(session, before, by, proof)])
     _consequences(session, before, now, by)
     if session.state in TERMINAL:
-        line.freed(session.device_id, now)
-        mail.due_when_over(session.pk, now)
+        _over([session], now)
     _wake_if_due(session, now)
     return True
+
+
+def finish_together(sessions: Mapping[DeviceSession, datetime]) -> None:
+    """What ``transition`` to a session's last state does, for many whose relays were read back off at these moments.
+
+    The rows are stopping ones and locked.
+    """
+    changes: dict[int, dict[str, Any]] = {}
+    for session, at in sessions.items():
+        move = rules.finish(session)
+        columns = _columns(session, move, at) | {"state": move.to, "due_at": None}
+        for name, value in columns.items():
+            setattr(session, name, value)
+        changes[session.pk] = columns | {"claimed_until": None, "claim_token": uuid.uuid4()}
+    update_each(DeviceSession, changes)
+    audit.write_all(_event(one, State.STOPPING, "hygate", "reading") for one in sessions)
+    _over(list(sessions), max(sessions.values()))
+
+
+def _over(sessions: Sequence[DeviceSession], now: datetime) -> None:
+    """Whoever waits for the watts, the devices or the news of these sessions, which are terminal now."""
+    pks = [one.pk for one in sessions]
+    power.release(pks, now)
+    line.freed([one.device_id for one in sessions], now)
+    mail.due_when_over(pks, now)
 
 
 def _wake_if_due(session: DeviceSession, now: datetime) -> None:
@@ -245,8 +270,6 @@ def _promise(session: DeviceSession, now: datetime) -> None:
         power.runs(session.pk, session.started_at or now, now)
     elif session.state == State.PAUSED:
         power.pauses(session.pk, now)
-    elif session.state in TERMINAL:
-        power.release(session.pk, now)
 
 
 def _event(session: DeviceSession, before: State, by: str, proof: str) -> AuditEvent:

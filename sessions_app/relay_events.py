@@ -10,10 +10,10 @@ from django.db.models import Q
 
 from devices.models import RelayCommand
 from devices.relays.commands import expect_off, on_covered_until, order_on, session_of
-from devices.relays.outcomes import AboutToChange, RelayOutcome
-from sessions_app import premature_off, rules
+from devices.relays.outcomes import AboutToChange, RelayOutcome, RelayOutcomes
+from sessions_app import premature_off
 from sessions_app.models import DeviceSession
-from sessions_app.moves import transition
+from sessions_app.moves import finish_together, transition
 from sessions_app.payments import settlement
 from sessions_app.rules import Move
 from sessions_app.states import Reason, State
@@ -30,23 +30,28 @@ def lock_sessions(change: AboutToChange) -> None:
         list(DeviceSession.objects.select_for_update().filter(wanted).order_by("device_id").values_list("pk"))
 
 
-def on_relay_outcome(outcome: RelayOutcome) -> None:
+def on_relay_outcomes(told: RelayOutcomes) -> None:
     """Confirmed ON starts the guest's minutes; confirmed OFF closes; an ON that can never succeed gives back."""
-    pk = session_of(outcome.wanted_by)
-    if pk is None:
+    owned = {pk: one for one in told.each if (pk := session_of(one.wanted_by)) is not None}
+    if not owned:
         return
-    session = (
-        DeviceSession.objects.select_for_update(of=("self",)).select_related("device__location").filter(pk=pk).first()
-    )
-    if session is None:
-        log.warning("relay_outcome.no_session", command=outcome.command_id)
-        return
-    if outcome.on and outcome.result == "confirmed":
-        _confirmed_on(session, outcome)
-    elif outcome.on:
-        _failed_on(session, outcome)
-    elif outcome.result == "confirmed" and session.state == State.STOPPING:
-        transition(session, rules.finish(session), now=outcome.at, proof="reading")
+    rows = DeviceSession.objects.select_for_update(of=("self",)).select_related("device__location").filter(pk__in=owned)
+    sessions = list(rows.order_by("device_id"))
+    if missing := owned.keys() - {one.pk for one in sessions}:
+        log.warning("relay_outcome.no_session", commands=[owned[pk].command_id for pk in missing])
+    finished = {one: owned[one.pk].at for one in sessions if _is_finished(one, owned[one.pk])}
+    if finished:
+        finish_together(finished)
+    for session in sessions:
+        outcome = owned[session.pk]
+        if outcome.on and outcome.result == "confirmed":
+            _confirmed_on(session, outcome)
+        elif outcome.on:
+            _failed_on(session, outcome)
+
+
+def _is_finished(session: DeviceSession, outcome: RelayOutcome) -> bool:
+    return not outcome.on and outcome.result == "confirmed" and session.state == State.STOPPING
 
 
 def _confirmed_on(session: DeviceSession, outcome: RelayOutcome) -> None:

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models.signals import post_migrate
 
 from devices.energy.orders import PowerOrder
-from devices.relays.outcomes import AboutToChange, RelayObserved, RelayOutcome
+from devices.relays.outcomes import AboutToChange, RelayObserved, RelayOutcomes
 from hygate import clock_watch
 from hygate.due import Queue, outcomes, register, wakeups
 from sessions_app import moves, power_events, premature_off, relay_events
@@ -52,7 +52,7 @@ def connect() -> None:
     post_migrate.connect(_make_watch, dispatch_uid="stripe_watch")
     clock_watch.under_way_while(DeviceSession.objects.filter(state__in=LIVE).exists)
     outcomes.register(AboutToChange, relay_events.lock_sessions)
-    outcomes.register(RelayOutcome, relay_events.on_relay_outcome)
+    outcomes.register(RelayOutcomes, relay_events.on_relay_outcomes)
     outcomes.register(RelayObserved, premature_off.on_relay_observed)
     outcomes.register(PowerOrder, power_events.on_power_order)
     if settings.BROKER_URL:

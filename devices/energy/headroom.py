@@ -6,7 +6,7 @@ ones. Lock order: session → site → payment → device.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -118,9 +118,9 @@ def returns(session: int, now: datetime) -> None:
     _open(session).filter(paused_at__isnull=False).update(switched_at=now)
 
 
-def release(session: int, now: datetime) -> None:
-    """The session is over: its watts are free."""
-    _open(session).update(released_at=now, waiting_since=None)
+def release(sessions: Collection[int], now: datetime) -> None:
+    """The sessions are over: their watts are free."""
+    Promise.objects.filter(session__in=sessions, released_at__isnull=True).update(released_at=now, waiting_since=None)
 
 
 def place_in_queue(session: int) -> int | None:

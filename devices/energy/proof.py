@@ -4,7 +4,7 @@ It settles what no look at the plant alone can: whether the source's grid power 
 the Device is on. It goes in steps that nobody has to wait for:
 
 1. ``begin`` writes the ON (the relay's own timer with it) and the site's import before it.
-2. When the ON is confirmed, ``on_relay_outcome`` writes the OFF for ten seconds later, in the same transaction; a
+2. When the ON is confirmed, ``on_relay_outcomes`` writes the OFF for ten seconds later, in the same transaction; a
    relay that could not be switched on is switched off as well. From here on the OFF needs neither page nor command.
 3. ``advance`` is called by whoever is there (the watcher after each reading, the page, ``prove_energy``): it takes one
    sample of each new reading, and judges when the OFF has been sent.
@@ -31,7 +31,7 @@ from devices.energy.watching.keeping import sign_refused
 from devices.models import Device, Phases, RelayCommand
 from devices.relays.commands import order_off, order_on
 from devices.relays.models import OPEN, CommandState
-from devices.relays.outcomes import RelayOutcome
+from devices.relays.outcomes import RelayOutcome, RelayOutcomes
 from hygate import audit, clock
 from hygate.alerts import close_alert
 
@@ -214,10 +214,14 @@ def begin(source: EnergySource, device: Device, *, by: str, is_in_session: Calla
     return made
 
 
-def on_relay_outcome(outcome: RelayOutcome) -> None:
+def on_relay_outcomes(told: RelayOutcomes) -> None:
     """The OFF that belongs to a proof's ON, inside the transaction that confirms it or gives it up."""
-    if not outcome.on or not outcome.wanted_by.startswith(OWNER):
-        return
+    for outcome in told.each:
+        if outcome.on and outcome.wanted_by.startswith(OWNER):
+            _order_off(outcome)
+
+
+def _order_off(outcome: RelayOutcome) -> None:
     device = Device.objects.get(pk=outcome.device_id)
     confirmed = outcome.result == "confirmed"
     not_before = outcome.at + timedelta(seconds=ON_FOR_S) if confirmed else None

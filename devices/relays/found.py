@@ -29,7 +29,9 @@ def update_devices(account_id: int, found: Iterable[FoundChannel], now: datetime
             if rows.filter(vanished_at__isnull=True).update(vanished_at=now, online=False):
                 audit.write("device_vanished", device=device.pk, account=account_id)
             continue
-        rows.update(vanished_at=None, online=channel.online, model=channel.model, generation=channel.generation)
+        told = {"online": channel.online, "model": channel.model, "generation": channel.generation, "vanished_at": None}
+        if any(getattr(device, name) != value for name, value in told.items()):
+            rows.update(**told)
         if device.vanished_at is not None:
             audit.write("device_returned", device=device.pk, account=account_id)
 

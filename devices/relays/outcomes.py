@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class RelayOutcome:
-    """What became of a command: published inside the transaction that records it.
+    """What became of a command.
 
     ``at`` is when the confirming reading was fetched; ``on_since`` from when the minutes count; ``timer_ends_at`` when
     the relay's own timer will switch it off (as the reading shows it, else from the moment of sending).
@@ -24,6 +24,15 @@ class RelayOutcome:
     error: str = ""
     on_since: datetime | None = None
     timer_ends_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RelayOutcomes:
+    """What became of the commands of one batch of answers, each of another device: published inside the transaction
+    that records it.
+    """
+
+    each: tuple[RelayOutcome, ...]
 
 
 @dataclass(frozen=True)

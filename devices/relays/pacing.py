@@ -6,6 +6,7 @@ Locked last and alone, so that no other transaction ever waits for it with somet
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,31 +18,53 @@ from devices.relays.calls import Answer, Request
 from devices.relays.circuit import Silence, after, is_silence
 from devices.shelly.errors import BadKey, BadRequest, NoSuchRoute, RateLimited
 from hygate import audit
+from hygate.each import update_each
+
+
+@dataclass(frozen=True)
+class _Paced:
+    """An account, its row as it was before the answer, and what the answer changes in it.
+
+    ``is_heard``: the answer came to the key and server that the account has now.
+    """
+
+    account: ShellyAccount
+    request: Request
+    answer: Answer
+    silence: Silence
+    is_heard: bool
+    changes: dict[str, Any]
 
 
 def pace_accounts(landed: Sequence[tuple[Request, Answer]], now: datetime) -> None:
     """Each account's pace and health after its answer."""
-    for request, answer in sorted(landed, key=lambda pair: pair[0].account_id):
-        _pace_one(request, answer, now)
+    answers = {request.account_id: (request, answer) for request, answer in landed}
+    rows = ShellyAccount.objects.select_for_update(no_key=True).filter(pk__in=answers).order_by("pk")
+    paced = [_paced(account, *answers[account.pk], now) for account in rows]
+    update_each(ShellyAccount, {one.account.pk: one.changes for one in paced})
+    for one in paced:
+        if one.is_heard:
+            _tell(one, now)
 
 
-def _pace_one(request: Request, answer: Answer, now: datetime) -> None:
-    """An answer to a key or server that was replaced meanwhile says nothing about the new one."""
-    account = ShellyAccount.objects.select_for_update(no_key=True).get(pk=request.account_id)
-    rows = ShellyAccount.objects.filter(pk=account.pk)
+def _paced(account: ShellyAccount, request: Request, answer: Answer, now: datetime) -> _Paced:
+    """An answer to a key or server that was replaced meanwhile says nothing about the new one, but of the pace."""
     silence = _silence(account, request, answer, now)
     changes = _pace(account, answer, silence, now)
-    if request.started_at < account.key_saved_at or request.server_url != account.server_url:
-        rows.update(**changes)
-        return
-    changes |= _health(request, answer, silence, now) | _next_readings(request, answer, now)
-    changes |= _smaller_groups(request, answer)
-    rows.update(**changes)
+    is_heard = request.started_at >= account.key_saved_at and request.server_url == account.server_url
+    if is_heard:
+        changes |= _health(request, answer, silence, now) | _next_readings(request, answer, now)
+        changes |= _smaller_groups(request, answer)
+    return _Paced(account, request, answer, silence, is_heard, changes)
+
+
+def _tell(paced: _Paced, now: datetime) -> None:
+    account, answer = paced.account, paced.answer
     if answer.found is not None:
         found.keep_found(account, answer.found, now)
         found.ask_about_new(account, answer.found)
-    _tell_of_circuit(account, silence)
-    telling.account_answered(account, answer.error, changes.get("status", account.status))
+    _tell_of_circuit(account, paced.silence)
+    telling.account_answered(account, answer.error, paced.changes.get("status", account.status))
 
 
 def _silence(account: ShellyAccount, request: Request, answer: Answer, now: datetime) -> Silence:

@@ -2,7 +2,7 @@
 
 1. ``begin`` writes the ON, with the shortest timer that still lets a reading see it (a few seconds more than the
    pulse). It is sent once: one that fails, or that no reading proves, is not sent again.
-2. Whatever becomes of that ON, ``on_relay_outcome`` writes the OFF in the same transaction: three seconds after the
+2. Whatever becomes of that ON, ``on_relay_outcomes`` writes the OFF in the same transaction: three seconds after the
    confirmed ON, at once for any other end. From there it is an OFF like every other, wanted until it is proven.
 
 A pulse never meets a sale: it needs maintenance, which keeps guests out, and asks for sessions under the device's
@@ -22,7 +22,7 @@ from devices.energy.headroom import headroom, lock_sites
 from devices.models import AWAY, Device, RelayAttempt, RelayCommand
 from devices.relays.commands import order_off, order_on
 from devices.relays.models import OPEN, PULSE, AttemptKind, CommandState
-from devices.relays.outcomes import RelayOutcome
+from devices.relays.outcomes import RelayOutcome, RelayOutcomes
 from hygate import audit, clock
 
 ON_FOR_S = 3
@@ -77,10 +77,14 @@ def why_not(device: Device, command: RelayCommand | None) -> str:
     return "is on already" if device.output else ""
 
 
-def on_relay_outcome(outcome: RelayOutcome) -> None:
+def on_relay_outcomes(told: RelayOutcomes) -> None:
     """The OFF that belongs to a pulse's ON, inside the transaction that confirms it or gives it up."""
-    if not outcome.on or not outcome.wanted_by.startswith(OWNER):
-        return
+    for outcome in told.each:
+        if outcome.on and outcome.wanted_by.startswith(OWNER):
+            _order_off(outcome)
+
+
+def _order_off(outcome: RelayOutcome) -> None:
     device = Device.objects.get(pk=outcome.device_id)
     not_before = None
     if outcome.result == "confirmed":

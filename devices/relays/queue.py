@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -27,6 +28,7 @@ from devices.relays.models import OPEN, CommandState
 from devices.relays.steps import Step, Wait, next_step
 from hygate import clock
 from hygate.due import Claim, released, still_mine
+from hygate.each import update_each
 
 DRAIN_S = 20.0
 HOLD_S = 1.2
@@ -117,6 +119,7 @@ class _Drain:
         now = clock.now()
         with transaction.atomic():
             rows = list(self._mine(accounts).select_for_update(no_key=True).order_by("pk"))
+            returned: dict[int, dict[str, Any]] = {}
             for account, commands, off_at in _work_of(rows, now, recover=False):
                 step = next_step(account, commands, off_at, now, settings.NUMBERS)
                 until = None if last else _held_until(step, commands, now)
@@ -124,7 +127,8 @@ class _Drain:
                     self.asleep[account.pk] = until
                 else:
                     due_at = step.until if isinstance(step, Wait) else now
-                    ShellyAccount.objects.filter(pk=account.pk).update(**released(due_at))
+                    returned[account.pk] = released(due_at)
+            update_each(ShellyAccount, returned)
 
     def _landed(self) -> list[tuple[Request, Answer]]:
         """Wait for answers or the next gap's end; answers that come soon after the first are taken together.

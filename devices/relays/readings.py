@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from django.db.models import Q
 
 from devices.models import Device, PowerSample, RelayCommand
 from devices.relays import power, telling
@@ -16,10 +17,25 @@ from devices.relays.models import OPEN
 from devices.relays.outcomes import RelayObserved
 from devices.shelly.payload import ChannelReading, DeviceStatus
 from hygate.due import outcomes
+from hygate.each import update_each
 
 MOST_MARK = 60
 WELDED_W = 10
 """Watts through a relay that is off: more than any meter invents."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One answer about an account: asked for at ``asked_at``, whole at ``fetched_at``.
+
+    ``whole``: it covers the account, so a device missing in it is not online.
+    """
+
+    account_id: int
+    statuses: Mapping[str, DeviceStatus]
+    asked_at: datetime
+    fetched_at: datetime
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -29,60 +45,67 @@ class Seen:
     device: Device
     reading: ChannelReading
     is_fresh: bool
+    asked_at: datetime
+    fetched_at: datetime
 
 
-def unexpected(account_id: int, statuses: Mapping[str, DeviceStatus]) -> set[int]:
+def covered(readings: Collection[Reading]) -> Q:
+    """The devices that these readings speak of, and where an account was read in part, maybe a few more."""
+    part = [one for one in readings if not one.whole]
+    ids = {shelly_id for one in part for shelly_id in one.statuses}
+    whole = Q(account__in=[one.account_id for one in readings if one.whole])
+    return whole | Q(account__in=[one.account_id for one in part], shelly_id__in=ids)
+
+
+def unexpected(readings: Sequence[Reading]) -> set[int]:
     """Devices that ought to be on and about which these readings have something to tell: off, or on again."""
-    told = set()
-    for device in Device.objects.filter(account_id=account_id, off_expected_at__isnull=False):
-        status = statuses.get(device.shelly_id)
-        reading = status.channel(device.channel) if status is not None else None
-        if reading is not None and (reading.output is False or (reading.output and not device.output)):
-            told.add(device.pk)
+    told: set[int] = set()
+    if not readings:
+        return told
+    statuses = {one.account_id: one.statuses for one in readings}
+    columns = ("pk", "account_id", "shelly_id", "channel", "output")
+    expected = Device.objects.filter(covered(readings), off_expected_at__isnull=False).values_list(*columns)
+    for pk, account_id, shelly_id, channel, output in expected:
+        status = statuses[account_id].get(shelly_id)
+        reading = status.channel(channel) if status is not None else None
+        if reading is not None and (reading.output is False or (reading.output and not output)):
+            told.add(pk)
     return told
 
 
-def apply_all(
-    account_id: int,
-    statuses: Mapping[str, DeviceStatus],
-    asked_at: datetime,
-    fetched_at: datetime,
-    *,
-    whole: bool = True,
-    told: Collection[int] = (),
-) -> None:
-    """Write the readings of one answer, then act on them. The devices' rows are locked.
+def apply_all(readings: Sequence[Reading], told: Collection[int] = ()) -> None:
+    """Write the readings, one of each account, then act on them. The devices' rows are locked.
 
-    ``whole``: it covers the account, so a device missing in it is not online. ``told``: of which devices ``unexpected``
-    said that there is something to tell; whoever cares has locked its own rows for these.
+    ``told``: of which devices ``unexpected`` said that there is something to tell; whoever cares has locked its own
+    rows for these.
     """
-    devices = Device.objects.filter(account_id=account_id)
-    if not whole:
-        devices = devices.filter(shelly_id__in=statuses)
-    seen = _written(devices.order_by("pk"), statuses, fetched_at)
+    if not readings:
+        return
+    seen = _written(Device.objects.filter(covered(readings)).order_by("pk"), {one.account_id: one for one in readings})
     for one in seen:
         if one.device.pk in told:
-            _tell(one, asked_at, fetched_at)
-        _duty(one.device, one.reading, asked_at, fetched_at)
+            _tell(one)
+    _duties(seen)
+    for one in seen:
         if _is_welded(one):
             block(one.device.pk, reason=Blocked.WELDED)
-    power.keep([sample for one in seen if (sample := _sample(one, fetched_at)) is not None])
+    power.keep([sample for one in seen if (sample := _sample(one)) is not None])
 
 
-def _written(devices: Iterable[Device], statuses: Mapping[str, DeviceStatus], fetched_at: datetime) -> list[Seen]:
-    """Each device that has a reading. Those of which the same is new, mostly nothing, are written together."""
-    seen, alike = [], defaultdict[tuple[tuple[str, Any], ...], list[int]](list)
+def _written(devices: Iterable[Device], readings: Mapping[int, Reading]) -> list[Seen]:
+    """Each device that has a reading; of those and of what has none, what is new is written."""
+    seen, news = [], dict[int, dict[str, Any]]()
     for device in devices:
-        status = statuses.get(device.shelly_id)
+        read = readings[device.account_id]
+        status = read.statuses.get(device.shelly_id)
+        if status is None and not read.whole:
+            continue
         reading = status.channel(device.channel) if status is not None else None
-        changes = _changes(device, status, reading, fetched_at)
-        news = tuple((name, value) for name, value in changes.items() if value != getattr(device, name))
-        alike[news].append(device.pk)
+        changes = _changes(device, status, reading, read.fetched_at)
+        news[device.pk] = {name: value for name, value in changes.items() if value != getattr(device, name)}
         if reading is not None:
-            seen.append(Seen(device, reading, "reading_at" in changes))
-    for news, pks in alike.items():
-        if news:
-            Device.objects.filter(pk__in=pks).update(**dict(news))
+            seen.append(Seen(device, reading, "reading_at" in changes, read.asked_at, read.fetched_at))
+    update_each(Device, news)
     return seen
 
 
@@ -109,49 +132,57 @@ def _watts(reading: ChannelReading) -> int | None:
     return None if reading.watts is None else max(0, round(reading.watts))
 
 
-def _sample(seen: Seen, fetched_at: datetime) -> PowerSample | None:
+def _sample(seen: Seen) -> PowerSample | None:
     """A point of the power curve: of a relay that is on or ought to be, where the device measures and has spoken."""
     watts, concerns = _watts(seen.reading), seen.reading.output or seen.device.off_expected_at is not None
     if watts is None or not seen.is_fresh or not concerns:
         return None
-    return PowerSample(device=seen.device, at=fetched_at, watts=watts)
+    return PowerSample(device=seen.device, at=seen.fetched_at, watts=watts)
 
 
-def _tell(seen: Seen, asked_at: datetime, fetched_at: datetime) -> None:
+def _tell(seen: Seen) -> None:
     """Publish that a relay which ought to be on is not, or is again; an old picture of it tells nothing.
 
     That it is on again while a command for it is open is for the command's own confirmation to say.
     """
     device, output = seen.device, seen.reading.output
     expected_until = device.off_expected_at
-    if output is None or not seen.is_fresh or expected_until is None or asked_at >= expected_until:
+    if output is None or not seen.is_fresh or expected_until is None or seen.asked_at >= expected_until:
         return
-    if output and _has_open_command(device):
+    if output and _with_open_command([device.pk]):
         return
     shown_on_at = device.reading_at if device.output else None
-    outcomes.publish(RelayObserved(device.pk, output, fetched_at, shown_on_at))
+    outcomes.publish(RelayObserved(device.pk, output, seen.fetched_at, shown_on_at))
 
 
-def _duty(device: Device, reading: ChannelReading, asked_at: datetime, fetched_at: datetime) -> None:
+def _duties(seen: Sequence[Seen]) -> None:
     """A relay that must be off and is not is switched off; one that is off and has no open command is done with.
 
     A relay that is on while nobody has paid (late ON, wall button, another app) must be off too, unless staff has the
     device in maintenance or does not sell it.
     """
-    stray = reading.output and _is_stray(device, asked_at)
-    must_be_off_since = device.must_be_off_since
-    done = reading.output is False and must_be_off_since is not None and asked_at >= must_be_off_since
-    if not (stray or done) or _has_open_command(device):
-        return
-    if stray:
-        order_off(device, reason="stray_on", wanted_by="")
-    else:
-        Device.objects.filter(pk=device.pk).update(must_be_off_since=None, off_confirmed_at=fetched_at)
-        telling.off_is_over(device, fetched_at)
+    strays = [one for one in seen if one.reading.output and _is_stray(one.device, one.asked_at)]
+    done = [one for one in seen if _is_done(one)]
+    busy = _with_open_command([one.device.pk for one in (*strays, *done)])
+    for one in strays:
+        if one.device.pk not in busy:
+            order_off(one.device, reason="stray_on", wanted_by="")
+    for one in done:
+        if one.device.pk not in busy:
+            off = {"must_be_off_since": None, "off_confirmed_at": one.fetched_at}
+            Device.objects.filter(pk=one.device.pk).update(**off)
+            telling.off_is_over(one.device, one.fetched_at)
 
 
-def _has_open_command(device: Device) -> bool:
-    return RelayCommand.objects.filter(device=device, state__in=OPEN).exists()
+def _is_done(seen: Seen) -> bool:
+    since = seen.device.must_be_off_since
+    return seen.reading.output is False and since is not None and seen.asked_at >= since
+
+
+def _with_open_command(devices: Collection[int]) -> set[int]:
+    if not devices:
+        return set()
+    return set(RelayCommand.objects.filter(device__in=devices, state__in=OPEN).values_list("device_id", flat=True))
 
 
 def _is_stray(device: Device, asked_at: datetime) -> bool:

@@ -7,7 +7,7 @@ from django.conf import settings
 from devices.models import ShellyAccount
 from devices.relays import pulse, queue
 from devices.relays.models import OPEN, RelayCommand
-from devices.relays.outcomes import RelayOutcome
+from devices.relays.outcomes import RelayOutcomes
 from hygate import clock_watch
 from hygate.due import Queue, outcomes, register
 
@@ -22,5 +22,5 @@ def connect() -> None:
         takes_along=True,
         never_quarantine=lambda _account: True,
     )
-    outcomes.register(RelayOutcome, pulse.on_relay_outcome)
+    outcomes.register(RelayOutcomes, pulse.on_relay_outcomes)
     clock_watch.under_way_while(RelayCommand.objects.filter(state__in=OPEN).exists)

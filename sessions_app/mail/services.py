@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from datetime import datetime
 from enum import Enum
 from urllib.parse import urlsplit
@@ -119,9 +120,9 @@ def about(mail: GuestMail) -> dict[str, object]:
 # -- the moment has come, or never will
 
 
-def due_when_over(session_id: int, now: datetime) -> None:
-    """The session has just become terminal: whoever asked to be told is told. One UPDATE, for it stands in the move."""
-    _now_due(GuestMail.objects.filter(session=session_id, kind=MailKind.DONE), now)
+def due_when_over(sessions: Collection[int], now: datetime) -> None:
+    """These have just become terminal: whoever asked to be told is told. One UPDATE, for it stands in the move."""
+    _now_due(GuestMail.objects.filter(session__in=sessions, kind=MailKind.DONE), now)
 
 
 def due_for_turn(entry_id: int, now: datetime) -> None:

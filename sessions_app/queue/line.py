@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -55,12 +56,12 @@ def with_token(token: str) -> QuerySet[QueueEntry]:
     return QueueEntry.objects.filter(token_hash=hashlib.sha256(token.encode()).hexdigest())
 
 
-def freed(device_id: int, now: datetime) -> None:
-    """The device may be free: whoever is first is looked at now. One UPDATE, inside the move that freed it.
+def freed(devices: Collection[int], now: datetime) -> None:
+    """The devices may be free: whoever is first is looked at now. One UPDATE, inside the move that freed them.
 
     Only the first in line has a ``due_at``. An offer that stands is left alone: it has an end of its own.
     """
-    rows = QueueEntry.objects.filter(device_id=device_id, place=Place.WAITING, due_at__isnull=False)
+    rows = QueueEntry.objects.filter(device__in=devices, place=Place.WAITING, due_at__isnull=False)
     rows.update(due_at=now, **by_an_outsider())
 
 

@@ -142,7 +142,7 @@ def test_while_a_device_is_in_use_only_the_first_in_line_is_looked_at(world: Wor
 def test_the_end_of_a_session_costs_the_line_one_update(world: World, django_assert_num_queries: Any) -> None:
     waiting(world, 3)
     with transaction.atomic(), django_assert_num_queries(1):
-        line.freed(world.device.pk, world.now)
+        line.freed([world.device.pk], world.now)
 
 
 # -- nobody passes the line
@@ -175,7 +175,7 @@ def test_late_money_does_not_pass_the_line(world: World) -> None:
     open_checkout(late.payments.get())
     entry = queue.join(world.device)
     DeviceSession.objects.filter(pk=late.pk).update(state=State.CANCELLED, reason=Reason.HOLD_EXPIRED)
-    line.freed(world.device.pk, world.now)
+    line.freed([world.device.pk], world.now)
     world.go(1)
     assert place(entry) == Place.OFFERED
     world.at_checkout(late.payments.get(), "pay")
