@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from typing import Any
 
@@ -17,8 +16,6 @@ app = Celery("hygate")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 
 PILED_UP_S = 0.2
-SWITCH_S = 0.0005
-"""Many threads wait for the network here: one that has its answer must not wait 5 ms behind each that computes."""
 _sweeping = threading.Lock()
 _swept_at = clock.elapsed() - PILED_UP_S
 
@@ -38,7 +35,6 @@ def _start_fallback(sender: Any = None, **_: Any) -> None:
 
     refuse_bad_settings()
     queues = ",".join(sorted(str(queue) for queue in getattr(sender, "app", app).amqp.queues.consume_from))
-    sys.setswitchinterval(SWITCH_S)
     # loaded before the first guest waits for it
     if Queue.MONEY in queues.split(","):
         gateway()

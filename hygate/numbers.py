@@ -53,7 +53,7 @@ class Numbers:
     # the engine
     sweep_s: float = 1
     sweep_silence_s: float = 3
-    sweep_ahead_s: float = 1
+    sweep_ahead_s: float = 1.25
     lease_relay_s: float = 8
     lease_stripe_s: float = 15
     lease_other_s: float = 10

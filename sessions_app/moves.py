@@ -35,6 +35,7 @@ from sessions_app.rules import Move
 from sessions_app.states import MOVES, TERMINAL, Reason, State
 
 ASKS_FOR_POWER = (State.GRACE, State.WAITING_FOR_POWER)
+MOST_ENDS = 1000
 POWERED = (State.STARTING, State.RUNNING, State.PAUSED)
 
 
@@ -56,6 +57,18 @@ def advance(claims: Sequence[Claim]) -> None:
             due = [one for one in due if one not in ends]
         for session in due:
             step(session, now=now, token=session.claim_token)
+
+
+def moments(claims: Sequence[Claim]) -> dict[int, datetime]:
+    """The engine's question: which ends go together with others on their account, also with some that are due next."""
+    now, gap_s = clock.now(), settings.NUMBERS.gap_s
+    claimed = {one.pk for one in claims if one.due_at > now}
+    if not claimed or not gap_s:
+        return {}
+    until = max(one.due_at for one in claims) + timedelta(seconds=gap_s)
+    running = DeviceSession.objects.filter(state=State.RUNNING, paused_at=None, due_at__gt=now, due_at__lte=until)
+    ends = list(running.order_by("due_at").values_list("pk", "device__account_id", "due_at")[:MOST_ENDS])
+    return rules.common_ends(((pk, account, end) for pk, account, end in ends if end), claimed, gap_s=gap_s)
 
 
 def _end_together(sessions: Sequence[DeviceSession], now: datetime) -> None:

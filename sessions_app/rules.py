@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,6 +13,7 @@ from sessions_app.states import Reason, State
 
 POWER_CHECK_S = 2
 TIMER_PROOF_SLACK_S = 5
+TOGETHER_OF_GAP = 0.55
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,28 @@ def ends_plainly(session: DeviceSession, *, now: datetime, numbers: Numbers) -> 
     is_covered = session.timer_ends_at is not None
     plain = session.state == State.RUNNING and session.paused_at is None and not session.reason and is_covered
     return plain and decide(session, power_ok=True, now=now, numbers=numbers) == Move(State.STOPPING)
+
+
+def common_ends(
+    ends: Iterable[tuple[int, int, datetime]], claimed: Collection[int], *, gap_s: float
+) -> dict[int, datetime]:
+    """Ends that go a little late, together with the next one on their account: by session, when.
+
+    ``ends`` are sessions, their accounts and ends; groups without a ``claimed`` session are nobody's business yet. An
+    account takes one request at a time and then none for ``gap_s``: of two ends half a second apart the second would be
+    most of the gap late. In one request the first is late by that half second and the second not at all; where they lie
+    further apart, the second's wait is the shorter one.
+    """
+    within = timedelta(seconds=TOGETHER_OF_GAP * gap_s)
+    groups: dict[int, list[list[tuple[int, datetime]]]] = defaultdict(list)
+    for session, account, end in sorted(ends, key=lambda one: one[2]):
+        theirs = groups[account]
+        if not theirs or end - theirs[-1][0][1] > within:
+            theirs.append([])
+        theirs[-1].append((session, end))
+    together = [group for theirs in groups.values() for group in theirs if len(group) > 1]
+    mine = [group for group in together if any(session in claimed for session, _ in group)]
+    return {session: group[-1][1] for group in mine for session, _ in group}
 
 
 def _past(moment: datetime | None, now: datetime) -> bool:

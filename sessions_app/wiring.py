@@ -34,6 +34,7 @@ def connect() -> None:
         moves.advance,
         queue=Queue.RELAYS,
         lease_s=lambda: numbers.lease_other_s,
+        moments=moves.moments,
         never_quarantine=lambda session: session.state in (State.RUNNING, State.PAUSED, State.STOPPING),
     )
     register(Payment, acting.advance, queue=Queue.MONEY, lease_s=lambda: numbers.lease_stripe_s, chunk=1)

@@ -54,7 +54,7 @@ def prepare_all(steps: Sequence[tuple[ShellyAccount, Step]], now: datetime) -> l
 
 def _close_lost(begun: Sequence[RelayAttempt]) -> None:
     """A command has one attempt at a time: one that is still open when the next begins has lost its holder."""
-    again = [one.command_id for one in begun if one.number > 1 or one.kind == AttemptKind.SEND]
+    again = [one.command_id for one in begun if one.number > 1]
     if again:
         lost = RelayAttempt.objects.filter(command__in=again, outcome=AttemptOutcome.PENDING)
         lost.update(outcome=AttemptOutcome.UNKNOWN, error="holder_lost")

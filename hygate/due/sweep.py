@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -22,7 +22,10 @@ from hygate.models import Heartbeat, Severity
 
 BATCH = 200
 MOST_BATCHES = 10
-TOGETHER_S = 0.05
+LATER_S = 1.0
+"""How much later than what the sweep claims a row may be due that is advanced together with some of it."""
+TOGETHER_S, CROWDED_S, CROWD = 0.05, 0.2, 12
+"""How far apart the moments of a chunk may lie: more where a sweep finds a crowd, for chunks cost more than rows."""
 LOCKED_WAITS_S = (0.01, 0.02, 0.04, 0.08, 0.16)
 WORKER_BEAT_S = 5.0
 THREADS, AT_ONCE = 16, 12
@@ -36,21 +39,30 @@ Dispatch = Callable[[Handler, list[Claim]], None]
 
 
 def sweep(dispatch: Dispatch, *, queues: Sequence[Queue] = tuple(Queue)) -> int:
-    """Claim everything due within the next second, dispatch it, then seal the audit log; answers how many rows."""
+    """Claim everything due until after the next sweep, dispatch it, then seal the audit log; answers how many rows."""
     found = 0
     for handler in handlers():
         if handler.queue not in queues:
             continue
         for _ in range(MOST_BATCHES):
-            ahead_s = settings.NUMBERS.sweep_ahead_s if handler.ahead else 0
-            claims = claim(handler, limit=BATCH, ahead_s=ahead_s)
+            claims, moments = _claim_next(handler)
             found += len(claims)
-            for chunk in chunks(claims, handler.chunk):
+            for chunk in chunks(claims, handler.chunk, moments):
                 _dispatch(dispatch, handler, chunk)
             if len(claims) < BATCH:
                 break
     _seal()
     return found
+
+
+def _claim_next(handler: Handler) -> tuple[list[Claim], Mapping[int, datetime]]:
+    """What is due until after the next sweep, and what is better advanced together with some of it, a little later."""
+    ahead_s = settings.NUMBERS.sweep_ahead_s if handler.ahead else 0
+    claims = claim(handler, limit=BATCH, ahead_s=ahead_s)
+    moments = _moments(handler, claims) if claims else {}
+    if others := moments.keys() - {one.pk for one in claims}:
+        claims += claim(handler, limit=BATCH, ahead_s=ahead_s + LATER_S, pks=others)
+    return claims, moments
 
 
 def _seal() -> None:
@@ -94,24 +106,32 @@ def _claim_first(handler: Handler, pks: Sequence[int]) -> list[Claim]:
     return claim(handler, limit=BATCH, pks=pks)
 
 
-def chunks(claims: Sequence[Claim], most: int) -> list[list[Claim]]:
-    """Claims in chunks of at most ``most`` whose moments lie within 50 ms: the chunk waits for its latest."""
+def _moments(handler: Handler, claims: Sequence[Claim]) -> Mapping[int, datetime]:
+    """A wish and no duty: where it cannot be asked for, rows are advanced when they are due."""
+    try:
+        return handler.moments(claims)
+    except DatabaseError as error:
+        log.warning("sweep.no_moments", label=handler.label, error=type(error).__name__)
+        return {}
+
+
+def chunks(claims: Sequence[Claim], most: int, moments: Mapping[int, datetime] | None = None) -> list[list[Claim]]:
+    """Claims in chunks of at most ``most`` whose moments lie close together: the chunk waits for its latest.
+
+    A row's moment is when it is due, or what ``moments`` says. Overdue rows all go at once; only those still to come
+    are kept apart.
+    """
+    now, within_s = clock.now(), TOGETHER_S if len(claims) <= CROWD else CROWDED_S
+    of_row = {one.pk: (moments or {}).get(one.pk, one.due_at) for one in claims}
     grouped: list[list[Claim]] = []
-    now = clock.now()
-    for one in sorted(claims, key=lambda one: one.due_at):
-        last = grouped[-1] if grouped else None
-        if last is None or len(last) >= most or _apart(last[0], one, now):
+    for one in sorted(claims, key=lambda one: (of_row[one.pk], one.due_at)):
+        moment, last = of_row[one.pk], grouped[-1] if grouped else None
+        is_apart = last is not None and (moment - of_row[last[0].pk]).total_seconds() > within_s and moment > now
+        if last is None or len(last) >= most or is_apart:
             grouped.append([one])
         else:
             last.append(one)
     return grouped
-
-
-def _apart(first: Claim, one: Claim, now: datetime) -> bool:
-    """Overdue rows all go at once; only those still to come are kept apart by their moments."""
-    if one.due_at <= now:
-        return False
-    return (one.due_at - first.due_at).total_seconds() > TOGETHER_S
 
 
 def _dispatch(dispatch: Dispatch, handler: Handler, chunk: list[Claim]) -> None:

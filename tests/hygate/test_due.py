@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
 
 from hygate import clock
 from hygate.due import Claim, Handler, Queue, hand_back, still_mine, wake, wakeups
@@ -110,6 +111,41 @@ def test_overdue_rows_share_chunks_and_later_ones_are_kept_apart_by_their_moment
     late = [Claim("x", pk, token, now - timedelta(seconds=pk)) for pk in range(30)]
     apart = [Claim("x", 100, token, now + timedelta(seconds=0.2)), Claim("x", 101, token, now + timedelta(seconds=0.9))]
     assert [len(chunk) for chunk in chunks([*late, *apart], 25)] == [25, 5, 1, 1]
+
+
+def test_in_a_crowd_chunks_are_wider(manual_clock: Any) -> None:
+    """Each chunk costs about as much as twenty rows."""
+    now, token = clock.now(), uuid.uuid4()
+    few = [Claim("x", pk, token, now + timedelta(seconds=0.06 * pk)) for pk in range(12)]
+    many = [Claim("x", pk, token, now + timedelta(seconds=0.06 * pk)) for pk in range(13)]
+    assert {len(chunk) for chunk in chunks(few, 25)} == {1}
+    assert [len(chunk) for chunk in chunks(many, 25)] == [4, 4, 4, 1]
+
+
+def test_a_row_goes_at_the_moment_that_it_shares_with_another_one_also_with_one_claimed_for_that(
+    handler: Handler, recorder: Recorder, manual_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead_s = settings.NUMBERS.sweep_ahead_s
+    first, next_one, beyond = row(ahead_s - 0.3), row(ahead_s - 0.2), row(ahead_s + 0.2)
+    latest = clock.now() + timedelta(seconds=ahead_s + 0.2)
+    together = replace(handler, moments=lambda _claims: {first.pk: latest, beyond.pk: latest})
+    monkeypatch.setattr(due_registry, "_handlers", {together.label: together})
+    sweep(run)
+    assert recorder.seen == [[next_one.pk], [first.pk, beyond.pk]]
+    assert manual_clock.now() >= latest
+
+
+def test_rows_are_advanced_when_they_are_due_where_nobody_can_say_what_goes_together(
+    handler: Handler, recorder: Recorder, manual_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_claims: Any) -> Any:
+        raise DatabaseError
+
+    broken = replace(handler, moments=fails)
+    monkeypatch.setattr(due_registry, "_handlers", {broken.label: broken})
+    made = row(0.3)
+    sweep(run)
+    assert recorder.rows == [made.pk]
 
 
 def test_one_poisoned_row_does_not_hold_up_its_chunk(handler: Handler, recorder: Recorder, manual_clock: Any) -> None:
