@@ -52,13 +52,14 @@ def later(manual_clock: Any) -> Callable[[float], datetime]:
 
 
 @pytest.fixture(autouse=True)
-def _no_keys_of_another_test() -> Iterator[None]:
-    """A process remembers Stripe's keys for some seconds; each test has a database of its own."""
+def _nothing_remembered_from_another_test() -> Iterator[None]:
+    """A process remembers Stripe's keys for some seconds, and what time others say it is."""
     yield
     import sys
 
-    if (keyring := sys.modules.get("sessions_app.payments.keyring")) is not None:
-        keyring.forget()
+    for name in ("sessions_app.payments.keyring", "hygate.clock_witness"):
+        if (remembers := sys.modules.get(name)) is not None:
+            remembers.forget()
 
 
 @pytest.fixture(scope="session", autouse=True)
