@@ -107,11 +107,11 @@ def _claim_first(handler: Handler, pks: Sequence[int]) -> list[Claim]:
 
 
 def _moments(handler: Handler, claims: Sequence[Claim]) -> Mapping[int, datetime]:
-    """A wish and no duty: where it cannot be asked for, rows are advanced when they are due."""
+    """A wish and no duty: whatever goes wrong with it, rows are advanced when they are due."""
     try:
         return handler.moments(claims)
-    except DatabaseError as error:
-        log.warning("sweep.no_moments", label=handler.label, error=type(error).__name__)
+    except Exception:
+        log.exception("sweep.no_moments", label=handler.label)
         return {}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import connection, transaction
 
 from hygate import clock
 from hygate.due import Claim, Handler, Queue, hand_back, still_mine, wake, wakeups
@@ -139,7 +139,7 @@ def test_rows_are_advanced_when_they_are_due_where_nobody_can_say_what_goes_toge
     handler: Handler, recorder: Recorder, manual_clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(_claims: Any) -> Any:
-        raise DatabaseError
+        raise RuntimeError("nobody foresaw this")
 
     broken = replace(handler, moments=fails)
     monkeypatch.setattr(due_registry, "_handlers", {broken.label: broken})
