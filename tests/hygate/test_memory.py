@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 import weakref
 from collections.abc import Iterator
 
@@ -20,6 +21,10 @@ class Ring:
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # what threads of earlier tests left behind, connections among it, is not this test's
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
     before = gc.get_threshold()
     yield
     gc.unfreeze()
