@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -156,14 +157,8 @@ def _written_out(command: RelayCommand, device: Device, now: datetime, in_flight
 
 
 def _wanted(command: RelayCommand) -> AuditEvent:
-    return audit.event(
-        f"relay_{'on' if command.on else 'off'}_wanted",
-        session=session_of(command.wanted_by),
-        device=command.device_id,
-        command=command.pk,
-        reason=command.reason,
-        for_s=command.on_for_s,
-    )
+    kind = f"relay_{'on' if command.on else 'off'}_wanted"
+    return event_of(command, kind, reason=command.reason, for_s=command.on_for_s)
 
 
 def _supersede(device: Device, now: datetime) -> datetime | None:
@@ -173,14 +168,7 @@ def _supersede(device: Device, now: datetime) -> datetime | None:
         if old.on and old.state in (CommandState.SENDING, CommandState.ACCEPTED):
             in_flight_at = old.last_sent_at
         RelayCommand.objects.filter(pk=old.pk).update(state=CommandState.SUPERSEDED, closed_at=now)
-        audit.write(
-            "relay_command_superseded",
-            session=session_of(old.wanted_by),
-            device=device.pk,
-            command=old.pk,
-            on=old.on,
-            state=old.state,
-        )
+        audit.write_all([event_of(old, "relay_command_superseded", on=old.on, state=old.state)])
     return in_flight_at
 
 
@@ -217,6 +205,12 @@ def _hurry(moments: Mapping[int, datetime]) -> None:
         together.update(due_at=Case(When(Q(due_at__isnull=True), then=at), default=Least(F("due_at"), at)))
     for pk in sorted(moments):
         wake(ShellyAccount(pk=pk))
+
+
+def event_of(command: RelayCommand, kind: str, **data: Any) -> AuditEvent:
+    """What happened to ``command``, for the audit log."""
+    session = session_of(command.wanted_by)
+    return audit.event(kind, session=session, device=command.device_id, command=command.pk, **data)
 
 
 def session_of(wanted_by: str) -> int | None:

@@ -17,7 +17,7 @@ from devices.relays.blocking import Blocked, block
 from devices.relays.calls import Answer, Request
 from devices.relays.changes import Changes
 from devices.relays.circuit import is_answer
-from devices.relays.commands import accounts_hurried_last, session_of
+from devices.relays.commands import accounts_hurried_last, event_of, session_of
 from devices.relays.models import PULSE, AttemptOutcome, CommandState
 from devices.relays.outcomes import AboutToChange, RelayOutcome
 from devices.relays.readings import Reading
@@ -34,7 +34,6 @@ from devices.shelly.errors import (
     WrongProfile,
 )
 from devices.shelly.readings import ChannelReading
-from hygate import audit
 from hygate.due import outcomes
 
 MOST_ANSWER = 300
@@ -256,11 +255,9 @@ def _confirm(
     else:
         changes.devices[command.device_id] |= {"failed_last": False, "must_be_off_since": None, "off_confirmed_at": at}
     changes.events.append(
-        audit.event(
+        event_of(
+            command,
             f"relay_{'on' if command.on else 'off'}_confirmed",
-            session=session_of(command.wanted_by),
-            device=command.device_id,
-            command=command.pk,
             latency_ms=answer.latency_ms,
             after_s=round((at - command.created_at).total_seconds()),
             timer_shown=shown_timer,
@@ -303,11 +300,9 @@ def _close_attempt(
         return
     failed: dict[str, Any] = {} if error is None else {"error": error.name}
     changes.events.append(
-        audit.event(
+        event_of(
+            command,
             f"shelly_{'on' if command.on else 'off'}_{'success' if error is None else 'failed'}",
-            session=session_of(command.wanted_by),
-            device=command.device_id,
-            command=command.pk,
             attempt=request.numbers[command.pk],
             latency_ms=answer.latency_ms,
             **failed,

@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 
 from devices.models import RelayAttempt, RelayCommand, ShellyAccount
 from devices.relays.calls import Request, key_of
-from devices.relays.commands import session_of
+from devices.relays.commands import event_of
 from devices.relays.models import AttemptKind, AttemptOutcome, CommandState
 from devices.relays.rules import goes_by_v1, timer_s
 from devices.relays.steps import Step
@@ -96,16 +96,8 @@ def _count_sends(commands: Sequence[RelayCommand], now: datetime) -> dict[int, i
 
 
 def _sent(attempt: RelayAttempt) -> AuditEvent:
-    command = attempt.command
-    return audit.event(
-        f"shelly_{'on' if command.on else 'off'}_sent",
-        session=session_of(command.wanted_by),
-        device=command.device_id,
-        command=command.pk,
-        attempt=attempt.number,
-        timer_s=attempt.timer_s,
-        together=attempt.together,
-    )
+    command, kind = attempt.command, f"shelly_{'on' if attempt.command.on else 'off'}_sent"
+    return event_of(command, kind, attempt=attempt.number, timer_s=attempt.timer_s, together=attempt.together)
 
 
 def _request(
