@@ -6,6 +6,7 @@ at it (``hygate.clock_watch``) only elapsed seconds count, so that no step of an
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -83,12 +84,14 @@ class Measurement:
     """The reference's time at one moment: ``reference_s`` in Unix seconds, ``at_s`` by ``elapsed()``.
 
     ``correction_s`` is what all processes add to the reference since it stepped; ``epoch`` counts these agreements.
+    ``within_s`` is how far off it may be: half of the round trip, for nobody knows which way took longer.
     """
 
     reference_s: float
     at_s: float
     correction_s: float = 0.0
     epoch: int = 0
+    within_s: float = 0.0
 
     @property
     def said_s(self) -> float:
@@ -141,11 +144,17 @@ class HeldClock:
             return Verdict.FOLLOWED
         off_s = measured.said_s - self.at(measured.at_s)
         if abs(off_s) < STEP_S:
-            self.follow(measured)
+            self._approach(measured, off_s)
             return Verdict.FOLLOWED
         again = self._suspected_s is not None and abs(off_s - self._suspected_s) < SAME_STEP_S
         self._suspected_s = off_s
         return Verdict.STEPPED if again else Verdict.SUSPECTED
+
+    def _approach(self, measured: Measurement, off_s: float) -> None:
+        """Move as far as the measurement is sure of, so that a vague one takes nothing from a sharp one before it."""
+        surely_s = math.copysign(max(0.0, abs(off_s) - measured.within_s), off_s)
+        self._base = (self.at(measured.at_s) + surely_s, measured.at_s)
+        self._suspected_s = None
 
     def follow(self, measured: Measurement) -> None:
         self._base = (measured.said_s, measured.at_s)

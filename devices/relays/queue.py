@@ -31,7 +31,7 @@ from hygate.due import Claim, released, still_mine
 from hygate.each import update_each
 
 DRAIN_S = 20.0
-HOLD_S = 1.2
+HOLD_S, SOON_S = 1.2, 0.15
 TOGETHER_S = 0.1
 CROWD = 12
 """Drains of a process. Where there are more, threads are for what ends next and not to sleep until a reading may go."""
@@ -114,11 +114,12 @@ class _Drain:
         """Sleep out a short gap with the account in hand; otherwise give it back, due at its next moment.
 
         The rows are locked and looked at again: a wish written meanwhile either is seen here, or makes the account due
-        after we have let go of it.
+        after we have let go of it. So the time is taken after the lock: whoever we waited for wrote a later one, and
+        its hint has found the account in hand.
         """
-        now = clock.now()
         with transaction.atomic():
             rows = list(self._mine(accounts).select_for_update(no_key=True).order_by("pk"))
+            now = clock.now()
             returned: dict[int, dict[str, Any]] = {}
             for account, commands, off_at in _work_of(rows, now, recover=False):
                 step = next_step(account, commands, off_at, now, settings.NUMBERS)
@@ -187,9 +188,15 @@ class _Drain:
 
 
 def _held_until(step: Step | Wait, commands: Sequence[RelayCommand], now: datetime) -> datetime | None:
-    """Until when an account stays in hand: through a short gap before a command, and, where few drain, a reading."""
+    """Until when an account stays in hand: through a short gap before a command, and, where few drain, a reading.
+
+    Also for a command that is due in a moment: whoever wants it may have a clock a little ahead of ours.
+    """
     if isinstance(step, Step):
         return now
+    soon = [one.next_at for one in commands if one.state == CommandState.QUEUED and one.next_at > now]
+    if not step.hold and soon and min(soon) <= now + timedelta(seconds=SOON_S):
+        return min(soon)
     if not step.hold or step.until is None or step.until > now + timedelta(seconds=HOLD_S):
         return None
     is_wanted = any(one.state == CommandState.QUEUED for one in commands)

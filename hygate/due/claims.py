@@ -68,10 +68,11 @@ def claim(handler: Handler, *, limit: int, ahead_s: float = 0, pks: Iterable[int
     return [Claim(handler.label, pk, token, due_at or now, errors) for pk, due_at, errors in chosen]
 
 
-def is_claimable(handler: Handler, pks: Iterable[int]) -> bool:
-    """Whether any of these rows is due and free."""
+def is_claimable(handler: Handler, pks: Iterable[int], *, within_s: float = 0) -> bool:
+    """Whether any of these rows is free, and due within ``within_s``."""
     now = clock.now()
-    return handler.model._default_manager.filter(_claimable(now, now), pk__in=list(pks)).exists()
+    wanted = _claimable(now + clock.seconds(within_s), now)
+    return handler.model._default_manager.filter(wanted, pk__in=list(pks)).exists()
 
 
 def take(handler: Handler, claims: Sequence[Claim]) -> list[Claim]:

@@ -26,7 +26,9 @@ LATER_S = 1.0
 """How much later than what the sweep claims a row may be due that is advanced together with some of it."""
 TOGETHER_S, CROWDED_S, CROWD = 0.05, 0.2, 12
 """How far apart the moments of a chunk may lie: more where a sweep finds a crowd, for chunks cost more than rows."""
-LOCKED_WAITS_S = (0.01, 0.02, 0.04, 0.08, 0.16)
+SOON_WAITS_S = (0.01, 0.02, 0.04, 0.08, 0.16)
+SOON_S = 0.15
+"""Who is woken waits for a row that somebody is just writing, and for one that is due so soon: less than all waits."""
 WORKER_BEAT_S = 5.0
 THREADS, AT_ONCE = 16, 12
 """Of a worker's own threads for a queue, so many may be busy with wake-ups: the others are there for its sweep."""
@@ -84,15 +86,16 @@ def wake_rows(label: str, pks: Sequence[int], dispatch: Dispatch = run) -> None:
 
 
 def _claim_woken(handler: Handler, pks: Sequence[int]) -> list[Claim]:
-    """Claim those of the named rows that are due, also those that somebody is just writing.
+    """Claim those of the named rows that are due, also those that somebody is just writing, and those just not due yet.
 
     Claiming passes over a locked row. Whoever woke it has committed, but another may hold it for a moment (a second
-    webhook about the same order), and then only the next sweep would find it, up to a second later.
+    webhook about the same order); and its clock may be a little ahead of ours. Then only the next sweep would find the
+    row, up to a second later.
     """
     claims, left = _claim_first(handler, pks), set(pks)
-    for wait_s in LOCKED_WAITS_S:
+    for wait_s in SOON_WAITS_S:
         left -= {one.pk for one in claims}
-        if not left or not is_claimable(handler, left):
+        if not left or not is_claimable(handler, left, within_s=SOON_S):
             break
         clock.sleep(wait_s)
         claims += claim(handler, limit=BATCH, pks=left)

@@ -56,6 +56,22 @@ def test_two_different_errors_are_no_step(held: HeldClock) -> None:
     assert held.note(measured(NOON + 11 + 90, 111)) is Verdict.SUSPECTED
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_vague_measurement_is_followed_only_as_far_as_it_is_sure(held: HeldClock, sign: int) -> None:
+    """A busy machine answers late: half of what it took may be wrong either way."""
+    assert held.note(Measurement(NOON + 10 + sign * 0.3, 110, within_s=0.4)) is Verdict.FOLLOWED
+    assert held.at(110) == NOON + 10
+    held.note(Measurement(NOON + 20 + sign * 0.3, 120, within_s=0.25))
+    assert held.at(120) == pytest.approx(NOON + 20 + sign * 0.05)
+
+
+def test_a_sharp_measurement_mends_a_vague_one() -> None:
+    held = HeldClock()
+    held.note(Measurement(NOON, 100, within_s=0.4))
+    held.note(Measurement(NOON + 10.35, 110, within_s=0.001))
+    assert held.at(110) == pytest.approx(NOON + 10.35, abs=0.002)
+
+
 def test_what_all_agreed_on_is_followed_at_once(held: HeldClock) -> None:
     assert held.note(measured(NOON + 10 + HOUR, 110, correction_s=-30, epoch=1)) is Verdict.FOLLOWED
     assert held.at(110) == NOON + 10 + HOUR - 30

@@ -376,6 +376,15 @@ def test_a_woken_row_that_somebody_is_just_writing_is_waited_for(
     assert sorted(pk for chunk in recorder.seen for pk in chunk) == [first, second]
 
 
+def test_a_woken_row_that_is_due_in_a_moment_by_our_clock_is_waited_for(
+    handler: Handler, recorder: Recorder, manual_clock: Any
+) -> None:
+    """Who wrote it may have a clock a little ahead of ours; the next sweep would be a second away."""
+    soon, later = row(0.1).pk, row(0.9).pk
+    wake_rows(handler.label, [soon, later])
+    assert recorder.seen == [[soon]]
+
+
 def test_who_is_woken_for_one_row_takes_along_what_else_is_due(
     handler: Handler, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, manual_clock: Any
 ) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 
 from devices.accounts import change_account
@@ -19,6 +21,8 @@ from devices.relays.models import CommandState
 from devices.relays.queue import CROWD
 from devices.relays.steps import Wait
 from hygate import clock
+from hygate.due.claims import claim
+from hygate.due.registry import handler_for
 from hygate.models import Alert
 from sessions_app.models import DeviceSession
 from sessions_app.states import Reason, State
@@ -236,6 +240,32 @@ def test_the_same_news_about_many_devices_is_written_in_one_statement(world: Wor
     written = sum('UPDATE "devices_device"' in one["sql"] for one in asked.captured_queries)
     assert 0 < written <= (shellies + 1) * (readings() - before)
     assert shellies + 1 < len(devices)
+
+
+def test_a_wish_that_was_written_while_a_drain_waited_for_the_account_is_sent_by_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wrote it has been told that the account is in hand: nobody else comes before the next sweep."""
+    device, account = world.device, ShellyAccount.objects.get()
+    [held] = claim(handler_for(account._meta.label_lower), limit=1, pks=[account.pk], ahead_s=60)
+    drain = queue._Drain([held])
+    rows_of = drain._mine
+
+    def waited_for(accounts: Sequence[int]) -> QuerySet[ShellyAccount]:
+        clock.sleep(0.05)
+        off(device)
+        return rows_of(accounts)
+
+    monkeypatch.setattr(drain, "_mine", waited_for)
+    drain._rest([account.pk], last=False)
+    assert list(drain.asleep) == [account.pk]
+
+
+def test_a_command_that_is_due_in_a_moment_keeps_the_account_in_hand() -> None:
+    now = clock.now()
+    soon, later = (RelayCommand(next_at=now + timedelta(seconds=wait_s)) for wait_s in (0.1, 0.5))
+    assert queue._held_until(Wait(soon.next_at), [later, soon], now) == soon.next_at
+    assert queue._held_until(Wait(later.next_at), [later], now) is None
 
 
 @pytest.mark.parametrize(
