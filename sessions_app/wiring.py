@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.apps import AppConfig
@@ -37,19 +38,15 @@ def connect() -> None:
         moments=moves.moments,
         never_quarantine=lambda session: session.state in (State.RUNNING, State.PAUSED, State.STOPPING),
     )
-    register(Payment, acting.advance, queue=Queue.MONEY, lease_s=lambda: numbers.lease_stripe_s, chunk=1)
-    register(Refund, refunding.advance, queue=Queue.MONEY, lease_s=lambda: numbers.lease_stripe_s, chunk=1)
-    register(WebhookEvent, inbox.advance, queue=Queue.MONEY, lease_s=lambda: numbers.lease_stripe_s, chunk=1)
-    # on the money worker: nothing that a line does may stand before an OFF
-    register(
-        QueueEntry,
-        queue_services.advance,
-        queue=Queue.MONEY,
-        lease_s=lambda: numbers.lease_other_s,
-        ahead=False,
-    )
-    register(GuestMail, sending.advance, queue=Queue.MONEY, lease_s=lambda: sending.LEASE_S, chunk=1, ahead=False)
-    register(StripeWatch, watching.advance, queue=Queue.MONEY, lease_s=lambda: LEASE_WATCH_S, chunk=1)
+    # Of what happens at Stripe nothing has to be done on the second, and its threads are few: none of them sleeps until
+    # a row is due. What a line or a letter does is with them, so that it never stands before an OFF.
+    money = partial(register, queue=Queue.MONEY, ahead=False)
+    money(Payment, acting.advance, lease_s=lambda: numbers.lease_stripe_s, chunk=1)
+    money(Refund, refunding.advance, lease_s=lambda: numbers.lease_stripe_s, chunk=1)
+    money(WebhookEvent, inbox.advance, lease_s=lambda: numbers.lease_stripe_s)
+    money(QueueEntry, queue_services.advance, lease_s=lambda: numbers.lease_other_s)
+    money(GuestMail, sending.advance, lease_s=lambda: sending.LEASE_S, chunk=1)
+    money(StripeWatch, watching.advance, lease_s=lambda: LEASE_WATCH_S, chunk=1)
     post_migrate.connect(_make_watch, dispatch_uid="stripe_watch")
     clock_watch.under_way_while(DeviceSession.objects.filter(state__in=LIVE).exists)
     outcomes.register(AboutToChange, relay_events.lock_sessions)

@@ -11,11 +11,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from hygate import clock
+from hygate.due.claims import claim
+from hygate.due.registry import handler_for
+from hygate.due.running import run
 from sessions_app.models import WebhookEvent
-from sessions_app.payments import settling
+from sessions_app.payments import inbox, settling
+from sessions_app.payments.gateway import ProviderFailed
 from sessions_app.payments.inbox import SOON_S
 from sessions_app.states import PaymentStatus, State
 from tests.world import World, kinds_of
@@ -178,9 +184,45 @@ def test_a_late_event_switches_nothing(world: World) -> None:
     before = len(world.switched())
     body = event(session.payments.get().ref)
     assert post(body, signed(body)) == 200
+    row = WebhookEvent.objects.get(event_id=f"evt_{session.payments.get().ref}")
+    assert (row.effect, row.due_at, row.handled_at) == ("nothing to do", None, world.now)
     world.go(30)
     assert len(world.switched()) == before
-    assert WebhookEvent.objects.get(event_id=f"evt_{session.payments.get().ref}").effect == "nothing to do"
+
+
+def test_events_that_need_no_look_at_stripe_are_followed_together(world: World) -> None:
+    session = world.buy()
+    for number in range(8):
+        body = event(session.payments.get().ref, event_id=f"evt_{number}")
+        assert post(body, signed(body)) == 200
+    world.go(0)
+    world.manual.set(world.now + timedelta(seconds=SOON_S))
+    handler = handler_for(WebhookEvent._meta.label_lower)
+    claims = claim(handler, limit=handler.chunk)
+    with CaptureQueriesContext(connection) as asked:
+        inbox.advance(claims)
+    assert list(WebhookEvent.objects.values_list("effect", "due_at")) == [("read since", None)] * 8
+    assert len([one for one in asked.captured_queries if one["sql"].startswith("SELECT")]) == 2
+
+
+def test_a_stripe_that_hangs_takes_no_event_past_its_lease(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another holder would follow them a second time, and hang as well."""
+    for number in range(3):
+        row = {"event_id": f"evt_{number}", "payment_ref": f"S-NOBODY{number}-1", "intent_id": f"pi_{number}"}
+        WebhookEvent.objects.create(kind="x", due_at=world.now, **row)
+    passed_s = 0.0
+
+    def hang(_intent: str) -> None:
+        nonlocal passed_s
+        passed_s += world.settings.NUMBERS.stripe_timeout_s
+        raise ProviderFailed
+
+    monkeypatch.setattr(clock, "elapsed", lambda: passed_s)
+    monkeypatch.setattr(inbox.lost_orders, "look_up", hang)
+    handler = handler_for(WebhookEvent._meta.label_lower)
+    run(handler, claim(handler, limit=handler.chunk))
+    tried = WebhookEvent.objects.order_by("event_id").values_list("attempts", "claimed_until")
+    assert sorted(tried) == [(0, None), (0, None), (1, None)]
 
 
 def test_a_webhook_is_tried_again_when_stripe_does_not_answer(world: World) -> None:
