@@ -149,7 +149,10 @@ def transition(
     _consequences(session, before, now, by)
     if session.state in TERMINAL:
         _over([session], now)
-    _wake_if_due(session, now)
+    if _starts_at_once(session, now):
+        step(session, now=now, token=session.claim_token)
+    else:
+        _wake_if_due(session, now)
     return True
 
 
@@ -176,6 +179,15 @@ def _over(sessions: Sequence[DeviceSession], now: datetime) -> None:
     power.release(pks, now)
     line.freed([one.device_id for one in sessions], now)
     mail.due_when_over(pks, now)
+
+
+def _starts_at_once(session: DeviceSession, now: datetime) -> bool:
+    """Whether it was sold without a grace: then what paid for it starts it, and no worker has to be woken in between.
+
+    Not where watts are asked for: the site is locked before the payment, and by now that is locked.
+    """
+    over = session.grace_ends_at is not None and session.grace_ends_at <= now
+    return session.state == State.GRACE and over and not session.device.is_high_power
 
 
 def _wake_if_due(session: DeviceSession, now: datetime) -> None:

@@ -20,7 +20,7 @@ from hygate.due.claims import claim
 from hygate.due.registry import handler_for
 from hygate.due.running import run
 from sessions_app.models import WebhookEvent
-from sessions_app.payments import inbox, settling
+from sessions_app.payments import inbox, lost_orders, settling
 from sessions_app.payments.gateway import ProviderFailed
 from sessions_app.payments.inbox import SOON_S
 from sessions_app.states import PaymentStatus, State
@@ -218,7 +218,7 @@ def test_a_stripe_that_hangs_takes_no_event_past_its_lease(world: World, monkeyp
         raise ProviderFailed
 
     monkeypatch.setattr(clock, "elapsed", lambda: passed_s)
-    monkeypatch.setattr(inbox.lost_orders, "look_up", hang)
+    monkeypatch.setattr(lost_orders, "look_up", hang)
     handler = handler_for(WebhookEvent._meta.label_lower)
     run(handler, claim(handler, limit=handler.chunk))
     tried = WebhookEvent.objects.order_by("event_id").values_list("attempts", "claimed_until")
