@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -157,7 +157,7 @@ def _sent(command: RelayCommand, request: Request, answer: Answer, changes: Chan
     if failed != command.device.failed_last:
         changes.devices[command.device_id]["failed_last"] = failed
     if error is None:
-        first_read = _first_read(command, changes.now)
+        first_read = _first_read(command, changes.now + timedelta(seconds=rules.LAGS_S))
         changes.move(command, CommandState.ACCEPTED, accepted_at=answer.finished_at, next_at=first_read)
     else:
         _after_error(command, error, changes)

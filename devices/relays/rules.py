@@ -14,6 +14,8 @@ from hygate.numbers import Numbers
 ROUND_BACKOFF_S = (5, 10, 20, 40)
 READS_BEFORE_DOUBT = 3
 READ_BACKOFF_S = (0.0, 1.5, 3.0)
+LAGS_S = 0.5
+"""What the cloud shows of a relay lags behind what it has accepted: a reading at once would prove nothing."""
 LATE_ON_S = 5
 """How long after its time-out an ON in flight may still act."""
 PULSE_MARGIN_S = 5

@@ -47,14 +47,17 @@ def look_now(payment: Payment, *, by: str) -> None:
     Payment.objects.filter(pk=payment.pk, status=PaymentStatus.PENDING).update(
         due_at=clock.now(), settled_by=by if by == "page" else first
     )
-    wake(payment)
+    if not _is_held(payment):  # nobody else could take it; mostly its holder reads what this one wanted to be read
+        wake(payment)
 
 
 def _waits_to_be_read(payment: Payment) -> bool:
     """Due and in nobody's hands when it was loaded: Stripe is read later than that."""
-    now = clock.now()
-    due = payment.due_at is not None and payment.due_at <= now
-    return due and (payment.claimed_until is None or payment.claimed_until < now)
+    return payment.due_at is not None and payment.due_at <= clock.now() and not _is_held(payment)
+
+
+def _is_held(payment: Payment) -> bool:
+    return payment.claimed_until is not None and payment.claimed_until >= clock.now()
 
 
 def settle(order: Payment, *, by: str) -> Verdict | None:
