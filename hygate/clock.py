@@ -19,6 +19,8 @@ from typing import Protocol
 
 STEP_S = 2.0
 """A reference that is off by less has drifted, and is followed; more is a step, and is not."""
+APART_S = 0.15
+"""Two processes' clocks may stand so far apart while their measurements are vague; mostly it is a millisecond."""
 SAME_STEP_S = 1.0
 """Two measurements of one step differ by less than this."""
 

@@ -31,7 +31,7 @@ from hygate.due import Claim, released, still_mine
 from hygate.each import update_each
 
 DRAIN_S = 20.0
-HOLD_S, SOON_S = 1.2, 0.15
+HOLD_S = 1.2
 FRESH_S = 0.5
 TOGETHER_S = 0.1
 CROWD = 12
@@ -204,7 +204,7 @@ def _held_until(step: Step | Wait, commands: Sequence[RelayCommand], now: dateti
     if isinstance(step, Step):
         return now
     soon = [one.next_at for one in commands if one.state == CommandState.QUEUED and one.next_at > now]
-    if not step.hold and soon and min(soon) <= now + timedelta(seconds=SOON_S):
+    if not step.hold and soon and min(soon) <= now + timedelta(seconds=clock.APART_S):
         return min(soon)
     if not step.hold or step.until is None or step.until > now + timedelta(seconds=HOLD_S):
         return None

@@ -68,7 +68,7 @@ def claim(handler: Handler, *, limit: int, ahead_s: float = 0, pks: Iterable[int
     return [Claim(handler.label, pk, token, due_at or now, errors) for pk, due_at, errors in chosen]
 
 
-def is_claimable(handler: Handler, pks: Iterable[int], *, within_s: float = 0) -> bool:
+def is_claimable(handler: Handler, pks: Iterable[int], *, within_s: float) -> bool:
     """Whether any of these rows is free, and due within ``within_s``."""
     now = clock.now()
     wanted = _claimable(now + clock.seconds(within_s), now)

@@ -27,8 +27,7 @@ LATER_S = 1.0
 TOGETHER_S, CROWDED_S, CROWD = 0.05, 0.2, 12
 """How far apart the moments of a chunk may lie: more where a sweep finds a crowd, for chunks cost more than rows."""
 SOON_WAITS_S = (0.01, 0.02, 0.04, 0.08, 0.16)
-SOON_S = 0.15
-"""Who is woken waits for a row that somebody is just writing, and for one that is due so soon: less than all waits."""
+"""Who is woken waits for a row that somebody is just writing, and for one that is due by the writer's clock."""
 WORKER_BEAT_S = 5.0
 THREADS, AT_ONCE = 16, 12
 """Of a worker's own threads for a queue, so many may be busy with wake-ups: the others are there for its sweep."""
@@ -95,7 +94,7 @@ def _claim_woken(handler: Handler, pks: Sequence[int]) -> list[Claim]:
     claims, left = _claim_first(handler, pks), set(pks)
     for wait_s in SOON_WAITS_S:
         left -= {one.pk for one in claims}
-        if not left or not is_claimable(handler, left, within_s=SOON_S):
+        if not left or not is_claimable(handler, left, within_s=clock.APART_S):
             break
         clock.sleep(wait_s)
         claims += claim(handler, limit=BATCH, pks=left)

@@ -163,8 +163,8 @@ def _follow(event: WebhookEvent) -> str:
 
 def _orders_of(events: Sequence[WebhookEvent]) -> list[Payment | None]:
     """The order that each event is about, by whatever the event names: no two names of different kinds are alike."""
-    names = [{one.payment_ref, one.object_id, one.intent_id} - {""} for one in events]
-    every: set[str] = set().union(*names)
+    names = [[name for name in (one.payment_ref, one.object_id, one.intent_id) if name] for one in events]
+    every = {name for mine in names for name in mine}
     named = Payment.objects.filter(Q(ref__in=every) | Q(checkout_id__in=every) | Q(intent_id__in=every))
     orders = named.order_by().only(*ASKED)
     known = {name: one for one in orders for name in (one.ref, one.checkout_id, one.intent_id)}
