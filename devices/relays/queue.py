@@ -32,7 +32,6 @@ from hygate.each import update_each
 
 DRAIN_S = 20.0
 HOLD_S = 1.2
-FRESH_S = 0.5
 TOGETHER_S = 0.1
 CROWD = 12
 """Drains of a process. Where there are more, threads are for what ends next and not to sleep until a reading may go."""
@@ -104,20 +103,15 @@ class _Drain:
         return ShellyAccount.objects.filter(still_mine([one for one in self.claims if one.pk in wanted]))
 
     def _renew(self, accounts: Sequence[int], now: datetime) -> list[ShellyAccount]:
-        """Those that are still ours, their leases long enough for a request: those just claimed have them already.
+        """Those that are still ours, locked in the order in which everyone locks many of them.
 
-        Leases are renewed with the rows locked, in the order in which everyone locks many of them.
+        The lock also waits for whoever is just writing wishes: what ends together leaves in one request.
         """
-        until = now + timedelta(seconds=settings.NUMBERS.lease_relay_s)
-        rows = {one.pk: one for one in self._mine(accounts).order_by("pk")}
-        enough = until - timedelta(seconds=FRESH_S)
-        ending = [pk for pk, one in rows.items() if one.claimed_until is None or one.claimed_until < enough]
-        if ending:
-            with transaction.atomic():
-                renewed = list(self._mine(ending).select_for_update(no_key=True).order_by("pk"))
-                ShellyAccount.objects.filter(pk__in=[one.pk for one in renewed]).update(claimed_until=until)
-            rows = {pk: one for pk, one in rows.items() if pk not in ending} | {one.pk: one for one in renewed}
-        return list(rows.values())
+        with transaction.atomic():
+            rows = list(self._mine(accounts).select_for_update(no_key=True).order_by("pk"))
+            until = now + timedelta(seconds=settings.NUMBERS.lease_relay_s)
+            ShellyAccount.objects.filter(pk__in=[one.pk for one in rows]).update(claimed_until=until)
+        return rows
 
     def _rest(self, accounts: Sequence[int], *, last: bool) -> None:
         """Sleep out a short gap with the account in hand; otherwise give it back, due at its next moment.
