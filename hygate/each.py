@@ -15,7 +15,7 @@ def update_each(model: type[Model], changes: Mapping[int, Mapping[str, Any]]) ->
 
     One way to the database for all rows that change the same columns. Django's ``bulk_update`` puts a CASE with a WHEN
     for each row and column into SQL, which takes longer than one UPDATE after the other. Whoever calls holds the locks
-    of these rows.
+    of these rows, or is fine with locking them one after the other by their numbers.
     """
     alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for pk, columns in sorted(changes.items()):

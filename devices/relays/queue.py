@@ -77,10 +77,11 @@ class _Drain:
         """Pick each account's next request, write its rows, and let it go; give back what has none.
 
         Lock order: no transaction waits for an account's row while it holds a command's or a device's. So the lease is
-        renewed by a statement of its own, and giving back is a transaction of its own.
+        renewed by a statement of its own, and giving back is a transaction of its own. The time is taken after it, as
+        in ``_rest``: what was written while we waited for the row is due, and leaves in this request.
         """
+        with_lease = self._renew(accounts)
         now = clock.now()
-        with_lease = self._renew(accounts, now)
         with transaction.atomic():
             steps: list[tuple[ShellyAccount, Step]] = []
             work = _work_of(with_lease, now)
@@ -102,14 +103,14 @@ class _Drain:
         wanted = set(accounts)
         return ShellyAccount.objects.filter(still_mine([one for one in self.claims if one.pk in wanted]))
 
-    def _renew(self, accounts: Sequence[int], now: datetime) -> list[ShellyAccount]:
+    def _renew(self, accounts: Sequence[int]) -> list[ShellyAccount]:
         """Those that are still ours, locked in the order in which everyone locks many of them.
 
         The lock also waits for whoever is just writing wishes: what ends together leaves in one request.
         """
         with transaction.atomic():
             rows = list(self._mine(accounts).select_for_update(no_key=True).order_by("pk"))
-            until = now + timedelta(seconds=settings.NUMBERS.lease_relay_s)
+            until = clock.now() + timedelta(seconds=settings.NUMBERS.lease_relay_s)
             ShellyAccount.objects.filter(pk__in=[one.pk for one in rows]).update(claimed_until=until)
         return rows
 

@@ -158,14 +158,19 @@ def test_while_the_database_is_away_time_goes_on(site: Site, monkeypatch: pytest
     assert one.off_s(NOON + 601) == 0
 
 
+def measured_by(reference_s: Callable[[], float], site: Site, patch: pytest.MonkeyPatch) -> clock.Measurement | None:
+    """What a process finds whose question to the reference takes as long as ``reference_s`` lets pass."""
+    patch.setattr(clock, "elapsed", lambda: site.passed_s)
+    patch.setattr(clock_watch, "_reference_s", reference_s)
+    return clock_watch.measure()
+
+
 def test_a_measurement_that_took_too_long_counts_for_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow() -> float:
         site.wait(3)
         return site.reference_s
 
-    monkeypatch.setattr(clock, "elapsed", lambda: site.passed_s)
-    monkeypatch.setattr(clock_watch, "_reference_s", slow)
-    assert clock_watch.measure() is None
+    assert measured_by(slow, site, monkeypatch) is None
 
 
 def test_half_of_the_round_trip_is_taken_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,9 +180,7 @@ def test_half_of_the_round_trip_is_taken_off(site: Site, monkeypatch: pytest.Mon
         site.wait(0.4)
         return said_s
 
-    monkeypatch.setattr(clock, "elapsed", lambda: site.passed_s)
-    monkeypatch.setattr(clock_watch, "_reference_s", halfway)
-    measured = clock_watch.measure()
+    measured = measured_by(halfway, site, monkeypatch)
     assert measured is not None
     assert measured.reference_s == NOON + 0.4
     assert measured.at_s == pytest.approx(100.4)
@@ -192,9 +195,7 @@ def test_the_quickest_of_a_few_measurements_counts(site: Site, monkeypatch: pyte
         site.wait(next(waits_s))
         return said_s
 
-    monkeypatch.setattr(clock, "elapsed", lambda: site.passed_s)
-    monkeypatch.setattr(clock_watch, "_reference_s", late)
-    measured = clock_watch.measure()
+    measured = measured_by(late, site, monkeypatch)
     assert measured is not None
     assert measured.reference_s == NOON + 0.4
     assert measured.within_s == pytest.approx(0.0005)
